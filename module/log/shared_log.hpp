@@ -1,0 +1,282 @@
+// The shared log: one ring of events in memory that several processes map, with a directory of channels beside
+// it. An event is in the log once; delivery, history and resume are positions in it.
+//
+//   +--------+-------------+----------+-------------------+-----------------+------------------------+
+//   | header | worker slots| channels | subscriber cells  | idempotency     | ring of records        |
+//   +--------+-------------+----------+-------------------+-----------------+------------------------+
+//
+// Thread     append, subscribe, unsubscribe and the other writers take one robust process-shared mutex for well
+//            under a microsecond; reading records takes no lock. A SharedLog object is a view: one per process,
+//            used by one thread (its event loop).
+// Ownership  the mapping belongs to the caller and must outlive the object. Everything in it is an offset or a
+//            plain value, so that processes may map it at different addresses; it starts with a layout version.
+// Crash      a process may die at any instruction. The next one to lock finds out (EOWNERDEAD) and rebuilds what
+//            is derived (hash chains, free lists, counts) from the flat tables; records become visible by one
+//            final store, so that a half-written one never existed.
+// Memory     fixed at creation. Old records fall off the end of the ring; nothing is ever refused for lack of
+//            room in it, only for a record larger than MaxRecordShare of the ring, or a directory full of
+//            subscribed channels.
+#pragma once
+
+#include "base/message_id.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace realtime {
+
+inline constexpr std::size_t MaxAppBytes = 64;
+inline constexpr std::size_t MaxChannelBytes = 216; // 200 for users; "#server-to-user-" + a 200-byte id
+
+// Bump at any change of what the bytes mean: processes of two builds may meet at one mapping.
+inline constexpr std::uint32_t LogLayoutVersion = 1;
+
+// Byte position of a record since the log was made: grows for ever, index in the ring is position % ring size.
+// 0 means "none" (the first record is not at 0).
+using LogPosition = std::uint64_t;
+
+// What a publisher hands in. All views are copied. Limits are the caller's to check, save for the total size.
+struct NewRecord {
+    std::string_view app;
+    std::string_view channel;
+    std::string_view event;       // empty: the default event, "message"
+    std::string_view contentType; // may be empty
+    std::string_view data;        // any bytes
+    std::string_view origin;      // socket_id of the publisher, which delivery skips; empty: none
+    std::string_view userId;      // may be empty
+    std::int64_t timeMs = 0;      // Unix milliseconds
+    std::uint32_t flags = 0;      // the caller's, handed back as it is
+    std::string_view idempotencyKey; // empty: none. Scoped to app and channel; kept for IdempotencyWindowMs
+};
+
+inline constexpr std::int64_t IdempotencyWindowMs = 5 * 60 * 1000;
+
+// A record as read. The views point into the RecordArena it was read into.
+struct LogRecord {
+    LogPosition position = 0;
+    LogPosition previous = 0; // the channel's previous record; 0: it was the first
+    MessageId id;
+    std::int64_t timeMs = 0;
+    std::uint32_t flags = 0;
+    std::string_view app, channel, event, contentType, data, origin, userId;
+};
+
+// Memory for the records of one turn: addresses stay valid until clear(), which keeps a bounded amount
+// (KeptBytes) for the next turn.
+class RecordArena {
+public:
+    static constexpr std::size_t KeptBytes = 1 << 20;
+    std::byte* allocate(std::size_t bytes); // 8-byte aligned
+    void clear();
+    std::size_t used() const { return used_; }
+
+private:
+    struct Block {
+        std::unique_ptr<std::byte[]> bytes;
+        std::size_t size = 0;
+        std::size_t used = 0;
+    };
+    std::vector<Block> blocks_;
+    std::size_t current_ = 0;
+    std::size_t used_ = 0;
+};
+
+// A directory entry, by index; `epoch` tells whether the entry still is the same channel's.
+struct ChannelRef {
+    std::uint32_t index = 0;
+    std::uint64_t epoch = 0;
+
+    friend bool operator==(const ChannelRef&, const ChannelRef&) = default;
+};
+
+enum class AppendStatus {
+    Appended,
+    Repeated,     // the idempotency key was seen: `id` is the first event's; nothing was written
+    TooLarge,     // larger than the ring may take
+    ChannelsFull, // no directory entry is free: every channel in it has subscribers
+};
+
+struct AppendResult {
+    AppendStatus status = AppendStatus::Appended;
+    ChannelRef channel;
+    MessageId id;
+    LogPosition position = 0;
+    std::uint32_t subscribers = 0; // of all workers, at the instant of the append
+};
+
+struct SubscribeResult {
+    ChannelRef channel;
+    std::uint64_t lastOffset = 0;  // events after it are new to this subscriber
+    LogPosition lastPosition = 0;  // of that event; 0: none yet
+    std::uint32_t subscribers = 0; // of all workers, this one included
+    bool firstOfWorker = false;    // this worker had none of this channel before
+};
+
+struct ChannelInfo {
+    ChannelRef channel;
+    std::uint64_t lastOffset = 0;
+    LogPosition lastPosition = 0;
+    std::uint32_t subscribers = 0;
+};
+
+enum class ReadStatus {
+    Record,    // `out` is set, the cursor is behind it
+    End,       // nothing more for now
+    Overtaken, // the ring has run over the cursor, which now stands at the oldest record that is left
+};
+
+// How much of a channel may be resumed (directive `history`); 0 messages: none.
+struct HistoryLimit {
+    std::uint32_t messages = 1000;
+    std::int64_t ageMs = 5 * 60 * 1000; // 0: any age
+};
+
+struct History {
+    std::vector<LogPosition> positions; // oldest first
+    bool complete = false;              // false: there was something between `after` and the first of them
+};
+
+struct LogStats {
+    std::uint64_t ringBytes = 0;      // capacity
+    std::uint64_t usedBytes = 0;      // between the oldest record and the head
+    std::uint64_t appendedBytes = 0;  // ever
+    std::uint64_t appendedRecords = 0;
+    std::int64_t oldestTimeMs = 0;    // of the oldest record left; 0: empty
+    std::uint32_t channels = 0;       // directory entries in use
+    std::uint32_t channelCapacity = 0;
+    std::uint32_t subscribedChannels = 0; // with at least one subscriber
+    std::uint64_t subscribers = 0;
+    std::uint32_t recoveries = 0;     // times that a dead lock holder was cleaned up after
+    std::uint32_t slots = 0, slotsInUse = 0;
+};
+
+// Who wants to be woken. Called by append() after the lock is released, once a worker that has subscribers of the
+// channel and is not awake already. Never called for the appending worker's own slot when it is given.
+class WakeUp {
+public:
+    virtual void wake(std::uint32_t slot) = 0;
+
+protected:
+    ~WakeUp() = default;
+};
+
+// Which records a reader wants: the others are skipped by their header alone.
+class Interest {
+public:
+    virtual bool wants(std::uint64_t epoch) const = 0;
+
+protected:
+    ~Interest() = default;
+};
+
+class SharedLog {
+public:
+    static constexpr std::uint32_t NoSlot = ~0U;
+    static constexpr std::size_t MinimumBytes = 1 << 20;
+    // A slot has SlotCounters words for its worker to count in; those from FirstGauge on are gauges. When a slot
+    // is given up, its counters are added to the retired row and its gauges are cleared.
+    static constexpr std::size_t SlotCounters = 256;
+    static constexpr std::size_t FirstGauge = 192;
+
+    struct Options {
+        std::uint32_t slots = 64;      // workers that may live at one time, all generations together
+        std::uint64_t seed = 0;        // random; keys the hashes and makes epochs unique
+    };
+
+    // Lays out and initialises fresh (zeroed or not) memory. Throws std::runtime_error if it is smaller than
+    // MinimumBytes. `base` must be aligned to 64 bytes.
+    static SharedLog create(std::span<std::byte> memory, const Options& options);
+    // Null if the memory does not hold a log of this layout version and size.
+    static std::optional<SharedLog> attach(std::span<std::byte> memory);
+
+    // --- worker slots -----------------------------------------------------------------------------------------
+    // A slot stands for one live process, identified by pid and start time (field 22 of /proc/PID/stat), so that a
+    // reused pid is not taken for its predecessor. claimSlot first frees the slots of dead processes: their cells
+    // are cleared. NoSlot if all are taken by the living.
+    std::uint32_t claimSlot();
+    void releaseSlot(std::uint32_t slot);
+    // Frees the slots of dead processes; returns how many. For a periodic sweep by any worker.
+    std::uint32_t reclaimDeadSlots();
+
+    // Words of `slot`, or (retiredCounters) the sum of those given up. Relaxed atomics; any process may read.
+    std::span<std::atomic<std::uint64_t>, SlotCounters> slotCounters(std::uint32_t slot) const;
+    std::span<std::atomic<std::uint64_t>, SlotCounters> retiredCounters() const;
+    bool slotInUse(std::uint32_t slot) const;
+    std::int32_t slotPid(std::uint32_t slot) const;
+    std::uint32_t slots() const;
+    // The descriptor on which the worker of `slot` is woken. Set once by the process that made the descriptors,
+    // before it forked; -1 if not.
+    void setWakeFd(std::uint32_t slot, int fd);
+    int wakeFd(std::uint32_t slot) const;
+
+    // --- publish ----------------------------------------------------------------------------------------------
+    // `self`: the caller's slot, or NoSlot. See WakeUp for who is woken.
+    AppendResult append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp);
+
+    // --- subscribe --------------------------------------------------------------------------------------------
+    // Counts one more subscriber of the channel in the worker's cell, making the channel if need be.
+    // nullopt: the directory (or the pool of cells) is full.
+    std::optional<SubscribeResult> subscribe(std::uint32_t slot, std::string_view app, std::string_view channel);
+    // Returns how many subscribers the channel has left in all workers.
+    std::uint32_t unsubscribe(std::uint32_t slot, ChannelRef channel);
+
+    // Null if nobody knows the channel.
+    std::optional<ChannelInfo> find(std::string_view app, std::string_view channel) const;
+    // Null if the entry is another channel's by now.
+    std::optional<ChannelInfo> info(ChannelRef channel) const;
+
+    // --- read -------------------------------------------------------------------------------------------------
+    LogPosition head() const; // the position after the newest record
+    LogPosition tail() const; // the oldest record that is still there
+
+    // Reads the next record that `interest` wants at or after `cursor`, copying it into `arena`.
+    ReadStatus next(LogPosition& cursor, const Interest& interest, RecordArena& arena, LogRecord& out) const;
+    // Reads the record at exactly `position`; false if it has been overwritten, or if there is none.
+    bool readAt(LogPosition position, RecordArena& arena, LogRecord& out) const;
+
+    // The first position that `slot` has been woken for and has not begun to read (a reader may jump to it, since
+    // nothing before it concerned its channels), or 0. Marks the worker as awake: it is not woken again until
+    // sleep() has returned true.
+    LogPosition awake(std::uint32_t slot);
+    // The worker has read up to `cursor`. True: it may sleep, the next append of concern wakes it. False: something
+    // came in meanwhile, read on.
+    bool sleep(std::uint32_t slot, LogPosition cursor);
+
+    // Where the channel's events with an offset greater than `after` are, as far as the ring and the limit allow.
+    History history(ChannelRef channel, std::uint64_t after, const HistoryLimit& limit, std::int64_t nowMs) const;
+    // All of the channel's events behind log position `after`: for resuming several channels from one cut.
+    History historyBehind(ChannelRef channel, LogPosition after, const HistoryLimit& limit, std::int64_t nowMs) const;
+    // Position of the event `offset` of the channel, or 0 if it is no longer (or not yet) there.
+    LogPosition locate(ChannelRef channel, std::uint64_t offset) const;
+
+    LogStats stats() const;
+
+    // --- channels, for listings -------------------------------------------------------------------------------
+    // Calls `visit` for each directory entry in use; the name is a copy valid during the call. Takes the lock in
+    // short stretches, so that a listing is not one instant but never stops publishers for long.
+    struct ChannelRow {
+        std::string_view app, channel;
+        ChannelInfo info;
+    };
+    class ChannelVisitor {
+    public:
+        virtual bool visit(const ChannelRow& row) = 0; // false: stop
+
+    protected:
+        ~ChannelVisitor() = default;
+    };
+    void forEachChannel(ChannelVisitor& visitor) const;
+
+private:
+    struct Layout;
+    explicit SharedLog(std::byte* base) : base_(base) {}
+    std::byte* base_;
+};
+
+} // namespace realtime
