@@ -1,0 +1,261 @@
+#include "wire/accept.hpp"
+
+#include <algorithm>
+
+namespace realtime {
+
+namespace {
+
+constexpr std::string_view WhiteSpace = " \t"; // RFC 9110 5.6.3, OWS
+
+char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+
+bool sameText(std::string_view a, std::string_view b)
+{
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](char x, char y) { return lower(x) == lower(y); });
+}
+
+bool isDigit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+bool isAlnum(char c)
+{
+    return isDigit(c) || (lower(c) >= 'a' && lower(c) <= 'z');
+}
+
+std::string_view trim(std::string_view text)
+{
+    const std::size_t from = text.find_first_not_of(WhiteSpace);
+    if (from == std::string_view::npos) {
+        return {};
+    }
+    return text.substr(from, text.find_last_not_of(WhiteSpace) - from + 1);
+}
+
+// Takes what stands before the next `separator` outside of quoted strings (RFC 9110 5.6.4) off `text`.
+std::string_view takeUntil(std::string_view& text, char separator)
+{
+    bool quoted = false;
+    std::size_t at = 0;
+    for (; at < text.size() && (quoted || text[at] != separator); ++at) {
+        if (text[at] == '"') {
+            quoted = !quoted;
+        } else if (quoted && text[at] == '\\' && at + 1 < text.size()) {
+            ++at;
+        }
+    }
+    const std::string_view taken = text.substr(0, at);
+    text.remove_prefix(std::min(at + 1, text.size()));
+    return taken;
+}
+
+// RFC 9110 12.4.2: 0, 0., 0.0, 0.00, 0.000. What is no number at all does not refuse.
+bool isZeroWeight(std::string_view value)
+{
+    return !value.empty() && value[0] == '0' && value.find_first_not_of("0.", 1) == std::string_view::npos;
+}
+
+// The parameters behind a media range.
+bool refused(std::string_view parameters)
+{
+    while (!parameters.empty()) {
+        const std::string_view parameter = trim(takeUntil(parameters, ';'));
+        if (parameter.size() > 2 && lower(parameter[0]) == 'q' && parameter[1] == '=') {
+            return isZeroWeight(parameter.substr(2));
+        }
+    }
+    return false;
+}
+
+// --- origins
+// --------------------------------------------------------------------------------------------------
+
+struct Origin {
+    std::string_view scheme, host, port; // the port is empty if it is the scheme's own
+};
+
+std::string_view impliedPort(std::string_view scheme)
+{
+    if (sameText(scheme, "http") || sameText(scheme, "ws")) {
+        return "80";
+    }
+    if (sameText(scheme, "https") || sameText(scheme, "wss")) {
+        return "443";
+    }
+    return {};
+}
+
+bool validScheme(std::string_view scheme) // RFC 3986 3.1
+{
+    return !scheme.empty() && isAlnum(scheme[0]) && !isDigit(scheme[0]) &&
+           std::all_of(scheme.begin(), scheme.end(),
+                       [](char c) { return isAlnum(c) || c == '+' || c == '-' || c == '.'; });
+}
+
+bool validHost(std::string_view host)
+{
+    if (host.starts_with('[')) { // an IPv6 address; whether it is one is the browser's business
+        return host.size() > 2 && host.ends_with(']') &&
+               std::all_of(host.begin() + 1, host.end() - 1, [](char c) {
+                   return isDigit(c) || (lower(c) >= 'a' && lower(c) <= 'f') || c == ':' || c == '.';
+               });
+    }
+    return !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
+        return isAlnum(c) || c == '-' || c == '.' || c == '_';
+    });
+}
+
+bool validPort(std::string_view port)
+{
+    return !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), isDigit);
+}
+
+// Splits `host[:port]`, and drops the port that the scheme implies. False if it is malformed.
+bool splitAuthority(std::string_view authority, Origin& out)
+{
+    const std::size_t bracket = authority.starts_with('[') ? authority.find(']') : 0;
+    if (bracket == std::string_view::npos) {
+        return false;
+    }
+    const std::size_t colon = authority.find(':', bracket);
+    out.host = authority.substr(0, colon);
+    out.port = {};
+    if (colon != std::string_view::npos) {
+        out.port = authority.substr(colon + 1);
+        if (!validPort(out.port)) {
+            return false;
+        }
+    }
+    if (out.port == impliedPort(out.scheme)) {
+        out.port = {};
+    }
+    return true;
+}
+
+std::optional<Origin> parseOrigin(std::string_view text)
+{
+    constexpr std::string_view Separator = "://";
+    const std::size_t at = text.find(Separator);
+    if (at == std::string_view::npos) {
+        return std::nullopt;
+    }
+    Origin origin;
+    origin.scheme = text.substr(0, at);
+    if (!validScheme(origin.scheme) || !splitAuthority(text.substr(at + Separator.size()), origin)) {
+        return std::nullopt;
+    }
+    return origin;
+}
+
+constexpr std::string_view AnyLabels = "*.";
+
+// `host` is known to be valid: does it have one or more labels in front of `suffix`, which begins with a dot?
+bool isBelow(std::string_view host, std::string_view suffix)
+{
+    return host.size() > suffix.size() && host[0] != '.' &&
+           sameText(host.substr(host.size() - suffix.size()), suffix);
+}
+
+bool matches(std::string_view pattern, std::string_view text)
+{
+    if (pattern == "*" || sameText(pattern, text)) {
+        return true;
+    }
+    const auto wanted = parseOrigin(pattern);
+    const auto origin = parseOrigin(text);
+    if (!wanted || !origin || !validHost(origin->host) || !sameText(wanted->scheme, origin->scheme) ||
+        wanted->port != origin->port) {
+        return false;
+    }
+    if (wanted->host.starts_with(AnyLabels)) {
+        return isBelow(origin->host, wanted->host.substr(1));
+    }
+    return sameText(wanted->host, origin->host);
+}
+
+} // namespace
+
+std::optional<std::string_view> nextListItem(std::string_view& list)
+{
+    while (!list.empty()) {
+        const std::string_view item = trim(takeUntil(list, ','));
+        if (!item.empty()) {
+            return item;
+        }
+    }
+    return std::nullopt;
+}
+
+bool listHasToken(std::string_view list, std::string_view token)
+{
+    while (const auto item = nextListItem(list)) {
+        if (sameText(*item, token)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::optional<std::string_view> chooseSubprotocol(std::string_view offered,
+                                                  std::span<const std::string_view> supported)
+{
+    while (const auto item = nextListItem(offered)) {
+        if (std::find(supported.begin(), supported.end(), *item) != supported.end()) {
+            return item;
+        }
+    }
+    return std::nullopt;
+}
+
+bool acceptsEventStream(std::string_view accept)
+{
+    while (const auto item = nextListItem(accept)) {
+        std::string_view parameters = *item;
+        const std::string_view range = trim(takeUntil(parameters, ';'));
+        if (sameText(range, "text/event-stream")) {
+            return !refused(parameters);
+        }
+    }
+    return false;
+}
+
+bool validOrigin(std::string_view origin)
+{
+    const auto parsed = parseOrigin(origin);
+    return origin == "null" || (parsed && validHost(parsed->host));
+}
+
+bool sameOrigin(std::string_view origin, std::string_view host)
+{
+    const auto page = parseOrigin(origin);
+    if (!page || !validHost(page->host)) {
+        return false;
+    }
+    Origin here;
+    here.scheme = page->scheme;
+    return splitAuthority(host, here) && sameText(here.host, page->host) && here.port == page->port;
+}
+
+bool validOriginPattern(std::string_view pattern)
+{
+    if (pattern == "*" || validOrigin(pattern)) {
+        return true;
+    }
+    const auto parsed = parseOrigin(pattern);
+    return parsed && parsed->host.starts_with(AnyLabels) && parsed->host.size() > AnyLabels.size() &&
+           parsed->host[AnyLabels.size()] != '.' && validHost(parsed->host.substr(AnyLabels.size()));
+}
+
+bool originAllowed(std::span<const std::string> patterns, std::string_view origin)
+{
+    return std::any_of(patterns.begin(), patterns.end(),
+                       [origin](const std::string& pattern) { return matches(pattern, origin); });
+}
+
+} // namespace realtime

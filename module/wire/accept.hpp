@@ -1,0 +1,48 @@
+// What the headers of a subscriber's request ask for, and whose pages may ask. Pure functions, any thread;
+// views are of the arguments.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace realtime {
+
+// --- lists (RFC 9110 section 5.6.1)
+// ----------------------------------------------------------------------------- Takes the next element off a
+// comma-separated list, without the white space around it; empty ones are skipped. Null at the end. A comma
+// within a quoted string does not separate.
+std::optional<std::string_view> nextListItem(std::string_view& list);
+
+// Is `token` in the list, whatever its case? For `Connection: keep-alive, Upgrade` and `Upgrade: websocket`.
+bool listHasToken(std::string_view list, std::string_view token);
+
+// The first of the subprotocols that a client offers (Sec-WebSocket-Protocol) that is one of ours; null if
+// none. Case counts (RFC 6455 11.5).
+std::optional<std::string_view> chooseSubprotocol(std::string_view offered,
+                                                  std::span<const std::string_view> supported);
+
+// Does an `Accept` header ask for text/event-stream by name? `q=0` means no; a wildcard does not ask for it.
+bool acceptsEventStream(std::string_view accept);
+
+// --- origins (RFC 6454, Fetch)
+// ---------------------------------------------------------------------------------- `scheme://host[:port]`
+// as browsers send it, or "null".
+bool validOrigin(std::string_view origin);
+
+// Is the page from the host that it talks to? Compares host and port with the `Host` header, whatever the
+// case. The scheme is not compared, since TLS may end in front of us; the port that the origin's scheme
+// implies (80, 443) may be written or not. "null" is never the same.
+bool sameOrigin(std::string_view origin, std::string_view host);
+
+// What an operator may write in `realtime_origins`: `*`, "null", an origin, or one whose host begins with
+// `*.`.
+bool validOriginPattern(std::string_view pattern);
+
+// `*` allows every origin, whatever it is; `https://*.example.com` one or more labels in front of example.com
+// (not example.com itself) with that scheme and port; others are compared whole. Case does not count, and the
+// scheme's own port may be written or not.
+bool originAllowed(std::span<const std::string> patterns, std::string_view origin);
+
+} // namespace realtime
