@@ -1,0 +1,71 @@
+// Checks for integration tests. They throw rather than longjmp, so that destructors run and no nginx is left behind.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <source_location>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace realtime::testing {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+// How long anything that ought to happen at once may take on a busy machine, sanitizers included.
+inline constexpr std::chrono::milliseconds Patience{10'000};
+// How long to watch for something that must not happen.
+inline constexpr std::chrono::milliseconds Silence{150};
+
+[[noreturn]] inline void failure(std::string_view what, const std::source_location& at)
+{
+    std::ostringstream text;
+    std::string_view file = at.file_name();
+    text << file.substr(file.rfind('/') + 1) << ':' << at.line() << ": " << what;
+    throw std::runtime_error(text.str());
+}
+
+inline void expect(bool condition, std::string_view what,
+                   const std::source_location& at = std::source_location::current())
+{
+    if (!condition) {
+        failure(what, at);
+    }
+}
+
+template <class Actual, class Expected>
+void expectEqual(const Actual& actual, const Expected& expected,
+                 const std::source_location& at = std::source_location::current())
+{
+    if (!(actual == expected)) {
+        std::ostringstream text;
+        text << "got \"" << actual << "\", expected \"" << expected << '"';
+        failure(text.str(), at);
+    }
+}
+
+inline void expectContains(std::string_view text, std::string_view part,
+                           const std::source_location& at = std::source_location::current())
+{
+    if (text.find(part) == std::string_view::npos) {
+        failure("no \"" + std::string(part) + "\" in \"" + std::string(text.substr(0, 2000)) + '"', at);
+    }
+}
+
+inline void expectLacks(std::string_view text, std::string_view part,
+                        const std::source_location& at = std::source_location::current())
+{
+    if (text.find(part) != std::string_view::npos) {
+        failure("unexpected \"" + std::string(part) + "\" in \"" + std::string(text.substr(0, 2000)) + '"',
+                at);
+    }
+}
+
+// Asks again and again until it is true; fails after `patience`.
+void eventually(const std::function<bool()>& condition, std::string_view what,
+                std::chrono::milliseconds patience = Patience,
+                const std::source_location& at = std::source_location::current());
+
+} // namespace realtime::testing

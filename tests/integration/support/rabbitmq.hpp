@@ -1,0 +1,59 @@
+// A RabbitMQ of the test's own, and an independent consumer.
+#pragma once
+
+#include "support/check.hpp"
+#include "support/files.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace realtime::testing {
+
+// Starting one takes seconds: share() gives the program's only one, started on first use and stopped at exit.
+class RabbitMq {
+public:
+    static RabbitMq& share();
+    ~RabbitMq();
+    RabbitMq(const RabbitMq&) = delete;
+    RabbitMq& operator=(const RabbitMq&) = delete;
+
+    std::uint16_t port() const { return port_; }
+    std::string url(const std::string& credentials = "guest:guest") const; // amqp://
+    void pause();                                                          // SIGSTOP to the broker's process
+    void resume();                                                         // SIGCONT
+
+private:
+    RabbitMq();
+    pid_t pid() const;
+    TempDir directory_;
+    std::uint16_t port_ = 0;
+};
+
+struct AmqpMessage {
+    std::string body, routingKey, exchange;
+    std::string contentType, messageId, appId, type;
+    int deliveryMode = 0;
+    std::uint64_t timestamp = 0;
+    std::map<std::string, std::string> headers; // those with text values
+};
+
+// Reads everything that is published to `exchange` through a queue that is its own and exclusive.
+class AmqpConsumer {
+public:
+    // Declares the exchange too (durable, topic), so that it may come before nginx.
+    AmqpConsumer(const RabbitMq& server, const std::string& exchange, const std::string& binding = "#");
+    ~AmqpConsumer();
+    AmqpConsumer(const AmqpConsumer&) = delete;
+    AmqpConsumer& operator=(const AmqpConsumer&) = delete;
+
+    AmqpMessage receive(std::chrono::milliseconds patience = Patience); // throws if none comes
+    void expectSilence(std::chrono::milliseconds duration = Silence);
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+} // namespace realtime::testing
