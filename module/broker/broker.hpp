@@ -4,16 +4,22 @@
 // Thread     the constructor, the destructor and every member function belong to the event loop. The thread runs
 //            with all signals blocked and touches only the two queues, atomics, and its own connection; it never
 //            logs, but hands notes to the event loop.
-// Lifetime   create after fork, destroy before the process ends: the destructor stops taking, gives the thread
-//            Options::drain to store what is queued, then cuts its connection and joins.
+// Lifetime   create after fork, destroy before the process ends: stop() or the destructor stops taking, gives the
+//            thread BrokerConfig::drain to store what is queued, then cuts its connection and joins, half a second
+//            later at most. No state of the network can hold that up, since nothing on the thread waits for it; only
+//            a disk on which the kernel itself hangs can (SQLite).
 // Errors     the constructor throws std::runtime_error if the thread cannot start. Afterwards nothing throws.
-// Memory     at most Options::maxQueuedBytes of events, counted from offer() until they are stored.
+// Memory     at most BrokerConfig::maxQueuedBytes of events (and one event's names), counted from offer() until they
+//            are stored, the strings and a fixed cost for each event included.
 // Delivery   in order and at least once while the process lives: what the broker did not confirm is sent again
-//            after a reconnect, with the same message id, so that consumers can discard duplicates.
+//            after a reconnect, with the same message id, so that consumers can discard duplicates. An event that the
+//            broker refused or returned as unroutable is sent again later and so loses its place in the order.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -51,15 +57,15 @@ struct BrokerConfig {
     std::string name;
     std::vector<BrokerServer> servers; // all of one kind (amqp and amqps may mix); failover in order
     ExchangeConfig exchange;
-    std::vector<QueueConfig> queues; // declared; empty: the operator made them
+    std::vector<QueueConfig> queues;    // declared; empty: the operator made them
     std::string tlsCa, tlsCert, tlsKey; // PEM files; tlsCert may hold the key too
     std::chrono::seconds heartbeat{20};
     std::chrono::milliseconds confirmTimeout{10'000}; // no confirm for so long: reconnect
     std::size_t maxQueuedBytes = 64 << 20;
     std::size_t maxQueuedEvents = 1 << 17;
-    std::uint32_t window = 1024;                 // unconfirmed messages in flight
-    std::chrono::milliseconds drain{2'000};      // for the destructor
-    std::string node;                            // header `node`: host name and the like
+    std::uint32_t window = 1024;            // unconfirmed messages in flight
+    std::chrono::milliseconds drain{2'000}; // for the destructor
+    std::string node;                       // header `node`: host name and the like
 };
 
 // What a broker gets of one event (design 1.5).
@@ -72,7 +78,8 @@ struct BrokerEvent {
 enum class Offer {
     Queued,
     Full,        // the queue's bound is reached
-    Unavailable, // the store cannot take events now (disk full, read-only, never reachable) and nothing can hold them
+    Unavailable, // SQLite: the last attempt to open or write it failed (disk full, read-only) and none has succeeded
+    // since. AMQP: never but after stop(), an absent broker's events wait in the queue up to its bound.
 };
 
 struct Completion {
@@ -94,8 +101,8 @@ struct BrokerStats {
     BrokerState state = BrokerState::Connecting;
     std::uint64_t queuedEvents = 0, queuedBytes = 0; // now, unconfirmed ones included
     std::uint64_t offered = 0, confirmed = 0, refused = 0;
-    std::uint64_t failed = 0;   // nacked or returned by the broker (they are sent again)
-    std::uint64_t reconnects = 0;
+    std::uint64_t failed = 0;     // nacked or returned by the broker (they are sent again)
+    std::uint64_t reconnects = 0; // times a lost connection was made again
 };
 
 // How the thread tells the event loop that completions or notes wait. Called on the broker's thread.
@@ -107,22 +114,36 @@ protected:
     ~BrokerWakeUp() = default;
 };
 
+class Link;
+class LinkOwner;
+using LinkFactory =
+    std::function<std::unique_ptr<Link>(const BrokerConfig&, const BrokerServer&, LinkOwner&)>;
+
 class Broker {
 public:
     Broker(BrokerConfig config, BrokerWakeUp& wakeUp);
+    Broker(BrokerConfig config, BrokerWakeUp& wakeUp,
+           LinkFactory links); // another store than the servers' (tests)
     ~Broker();
     Broker(const Broker&) = delete;
     Broker& operator=(const Broker&) = delete;
 
-    // Would offer() of an event of so many bytes be taken now? Asked before an event is broadcast, since one that
+    // Would offer() of an event with so many bytes of data be taken now? Asked before an event is broadcast, since one that
     // can be neither stored nor queued must not be. The event loop is the only one to fill the queue, so a yes
     // holds until its next offer().
     Offer admits(std::size_t bytes) const;
     [[nodiscard]] Offer offer(BrokerEvent event);
 
-    // Appends what has come back since the last call; in the order of completion.
+    // Appends what has come back since the last call; in the order of completion. Completions that nobody takes
+    // count against maxQueuedEvents too. BrokerWakeUp::wake() is called once for all that waits at a time: take both
+    // after it.
     void takeCompletions(std::vector<Completion>& out);
     void takeNotes(std::vector<BrokerNote>& out);
+
+    // What the destructor does, with the chance to take the last completions and notes afterwards. Blocks as said
+    // above under Lifetime. Every event that a completion was wanted for and that is not stored completes with
+    // `stored` false. Afterwards offers are Unavailable.
+    void stop();
 
     BrokerStats stats() const;
     const BrokerConfig& config() const { return config_; }

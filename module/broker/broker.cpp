@@ -1,0 +1,184 @@
+#include "broker/broker.hpp"
+
+#include "broker/broker_loop.hpp"
+
+#include <csignal>
+#include <pthread.h>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+namespace realtime {
+
+namespace {
+
+// Blocks every signal but those that report the thread's own faults, for as long as it lives: a thread started
+// meanwhile inherits the mask, so that the process's handlers never run on it.
+class SignalsBlocked {
+public:
+    SignalsBlocked()
+    {
+        sigset_t all;
+        sigfillset(&all);
+        for (const int fault : {SIGILL, SIGFPE, SIGSEGV, SIGBUS}) {
+            sigdelset(&all, fault);
+        }
+        pthread_sigmask(SIG_BLOCK, &all, &before_);
+    }
+    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+private:
+    sigset_t before_{};
+};
+
+std::uint64_t costOf(const BrokerEvent& event)
+{
+    return sizeof(PendingEvent) + event.messageId.size() + event.app.size() + event.channel.size() +
+           event.event.size() + event.contentType.size() + event.data.size() + event.routingKey.size() +
+           event.userId.size() + event.socketId.size();
+}
+
+} // namespace
+
+const char* toString(BrokerState state)
+{
+    switch (state) {
+    case BrokerState::Connecting:
+        return "connecting";
+    case BrokerState::Up:
+        return "up";
+    case BrokerState::Blocked:
+        return "blocked";
+    case BrokerState::Down:
+        return "down";
+    }
+    return "unknown";
+}
+
+struct Broker::Shared {
+    Shared(const BrokerConfig& config, BrokerWakeUp& wakeUp, LinkFactory links)
+        : common(config), loop(config, common, wakeUp, std::move(links))
+    {
+    }
+
+    BrokerShared common;
+    BrokerLoop loop; // the thread's, once that runs
+    std::thread thread;
+
+    // The event loop's own.
+    bool stopped = false;
+    std::uint64_t offeredEvents = 0, offeredBytes = 0, refused = 0;
+    std::uint64_t tokensOut = 0; // completions not taken yet, those to come included
+};
+
+Broker::Broker(BrokerConfig config, BrokerWakeUp& wakeUp) : Broker(std::move(config), wakeUp, makeLink) {}
+
+Broker::Broker(BrokerConfig config, BrokerWakeUp& wakeUp, LinkFactory links)
+    : config_(std::move(config)), shared_(std::make_unique<Shared>(config_, wakeUp, std::move(links)))
+{
+    if (config_.servers.empty()) {
+        throw std::runtime_error("broker \"" + config_.name + "\" has no server");
+    }
+    const SignalsBlocked blocked;
+    try {
+        shared_->thread = std::thread([this] {
+            pthread_setname_np(pthread_self(), "rt-broker");
+            shared_->loop.run();
+        });
+    } catch (const std::system_error& e) {
+        throw std::runtime_error("the thread of broker \"" + config_.name + "\" cannot start: " + e.what());
+    }
+}
+
+Broker::~Broker()
+{
+    stop();
+}
+
+void Broker::stop()
+{
+    if (shared_->stopped) {
+        return;
+    }
+    shared_->stopped = true;
+    const auto until = LinkClock::now() + config_.drain;
+    shared_->common.stopAt.store(until.time_since_epoch().count(), std::memory_order_release);
+    shared_->common.rouse();
+    shared_->thread.join();
+}
+
+Offer Broker::admits(std::size_t bytes) const
+{
+    const auto& common = shared_->common;
+    if (shared_->stopped || common.unavailable.load(std::memory_order_relaxed)) {
+        return Offer::Unavailable;
+    }
+    const auto events = shared_->offeredEvents - common.releasedEvents.load(std::memory_order_acquire);
+    const auto held = shared_->offeredBytes - common.releasedBytes.load(std::memory_order_acquire);
+    if (events >= config_.maxQueuedEvents || held + bytes > config_.maxQueuedBytes ||
+        shared_->tokensOut >= config_.maxQueuedEvents) {
+        return Offer::Full;
+    }
+    return Offer::Queued;
+}
+
+Offer Broker::offer(BrokerEvent event)
+{
+    const Offer answer = admits(event.data.size());
+    if (answer != Offer::Queued) {
+        ++shared_->refused;
+        return answer;
+    }
+    auto pending = std::make_unique<PendingEvent>();
+    pending->bytes = costOf(event);
+    pending->event = std::move(event);
+    const auto bytes = pending->bytes;
+    const bool wanted = pending->event.token != 0;
+    if (!shared_->common.offers.push(std::move(pending))) {
+        ++shared_->refused; // cannot be: the ring is as long as the bound
+        return Offer::Full;
+    }
+    ++shared_->offeredEvents;
+    shared_->offeredBytes += bytes;
+    shared_->tokensOut += wanted ? 1 : 0;
+    shared_->common.rouse();
+    return Offer::Queued;
+}
+
+void Broker::takeCompletions(std::vector<Completion>& out)
+{
+    shared_->common.told.exchange(false, std::memory_order_acq_rel);
+    Completion completion;
+    while (shared_->common.completions.pop(completion)) {
+        out.push_back(completion);
+        --shared_->tokensOut;
+    }
+}
+
+void Broker::takeNotes(std::vector<BrokerNote>& out)
+{
+    shared_->common.told.exchange(false, std::memory_order_acq_rel);
+    BrokerNote note;
+    while (shared_->common.notes.pop(note)) {
+        out.push_back(std::move(note));
+    }
+}
+
+BrokerStats Broker::stats() const
+{
+    const auto& common = shared_->common;
+    BrokerStats stats;
+    stats.state = common.state.load(std::memory_order_relaxed);
+    stats.queuedEvents = shared_->offeredEvents - common.releasedEvents.load(std::memory_order_acquire);
+    stats.queuedBytes = shared_->offeredBytes - common.releasedBytes.load(std::memory_order_acquire);
+    stats.offered = shared_->offeredEvents;
+    stats.confirmed = common.confirmed.load(std::memory_order_relaxed);
+    stats.refused = shared_->refused;
+    stats.failed = common.failed.load(std::memory_order_relaxed);
+    stats.reconnects = common.reconnects.load(std::memory_order_relaxed);
+    return stats;
+}
+
+} // namespace realtime

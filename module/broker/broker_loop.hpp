@@ -1,0 +1,125 @@
+// What the broker's thread does: takes events from the queue, keeps one link up, hands events over, sends again what
+// was not confirmed, reports back.
+//
+// Every accepted event is in exactly one place: the ring `offers`, then waiting_ -> inFlight_ -> gone (stored), or
+// inFlight_ -> parked_ (the store refused it) -> inFlight_ ..., or back to the front of waiting_ when the link breaks.
+#pragma once
+
+#include "broker/backoff.hpp"
+#include "broker/broker.hpp"
+#include "broker/link.hpp"
+#include "broker/note_book.hpp"
+#include "broker/own_fd.hpp"
+#include "broker/spsc_queue.hpp"
+
+#include <atomic>
+#include <deque>
+#include <memory>
+
+namespace realtime {
+
+struct PendingEvent {
+    BrokerEvent event;
+    std::uint64_t bytes = 0; // as counted against the bound
+    bool retried = false;    // refused before, now being sent again
+};
+
+// All that the two threads share.
+//
+// Sleeping   the thread says `asleep` before it looks at `offers` for the last time and sleeps; the event loop pushes
+//            before it looks at `asleep`. Both do so by an atomic exchange, so one of them comes first in that word's
+//            order: either the thread sees the event, or the event loop sees the sleeper and writes the eventfd. Only
+//            exchanges (acquire and release) may write the word: a plain store between them would cut the chain by
+//            which the second learns of what the first wrote before. `told` is the same the other way round.
+struct BrokerShared {
+    explicit BrokerShared(const BrokerConfig& config); // throws std::runtime_error without an eventfd
+
+    // Any thread: makes the broker's thread look at its queue (and at stopAt) if it sleeps.
+    void rouse();
+
+    SpscQueue<std::unique_ptr<PendingEvent>> offers;
+    SpscQueue<Completion> completions; // at least as long as there can be tokens: never full
+    SpscQueue<BrokerNote> notes;       // full: notes are dropped and counted
+    OwnFd wakeFd;
+
+    std::atomic<bool> asleep{false};
+    std::atomic<bool> told{false};
+    std::atomic<LinkClock::rep> stopAt{0}; // written once by the event loop: cut at this time; 0: run
+
+    // Written by the thread alone, read by the event loop. All but `released*` are for display: relaxed.
+    // `released*` count up what has left the bound (release/acquire, so that memory freed is memory counted).
+    std::atomic<BrokerState> state{BrokerState::Connecting};
+    std::atomic<bool> unavailable{false};
+    std::atomic<std::uint64_t> releasedEvents{0}, releasedBytes{0};
+    std::atomic<std::uint64_t> confirmed{0}, failed{0}, reconnects{0};
+};
+
+class BrokerLoop final : private LinkOwner {
+public:
+    BrokerLoop(const BrokerConfig& config, BrokerShared& shared, BrokerWakeUp& wakeUp, LinkFactory factory);
+
+    // The thread's body: returns once stopAt is set and everything is stored or its time has come.
+    void run();
+
+private:
+    using Time = LinkClock::time_point;
+    using Event = std::unique_ptr<PendingEvent>;
+
+    void onStored(std::uint64_t handle) override;
+    void onFailed(std::uint64_t handle) override;
+    void onNote(BrokerNote::Level level, std::string text) override;
+
+    bool step(Time now); // false: done
+    bool noticeStop(Time now);
+    void takeOffers();
+    void submitAll(Time now);
+    bool canSubmit() const;
+    void submit(Event event);
+    void turnLink(Time now);
+    void breakLink(Time now, LinkFault fault);
+    void requeue();
+    void chooseNext(Time now, bool lasting);
+    Event takeInFlight(std::uint64_t handle);
+    void endRetryRound();
+    void release(const PendingEvent& event, bool stored);
+    void setState(BrokerState state);
+    void finish();
+    void report();
+    void sleep(Time now);
+    Time sleepUntil() const;
+    bool hasWork() const { return !waiting_.empty() || !inFlight_.empty() || !parked_.empty(); }
+    std::string named(const std::string& text) const;
+
+    const BrokerConfig& config_;
+    BrokerShared& shared_;
+    BrokerWakeUp& wakeUp_;
+    LinkFactory factory_;
+    NoteBook notes_;
+
+    std::unique_ptr<Link> link_;
+    LinkState linkState_ = LinkState::Broken;
+    std::size_t server_ = 0; // of the present link or the next
+    Time connectAt_ = Time::min();
+    Time upSince_ = Time::max();
+    Backoff reconnect_;
+    bool everUp_ = false;
+    bool storedByLink_ = false; // has the present link stored anything?
+    bool proven_ = false; // did it store something or stay up for a while? Only that ends a row of failures
+    bool onlyLasting_ = false; // was every fault of this round through the servers a lasting one?
+
+    std::deque<Event> waiting_;
+    std::deque<Event> inFlight_;    // null: reported already, but an earlier one is not
+    std::uint64_t firstHandle_ = 1; // of inFlight_.front()
+    std::deque<Event> parked_;      // refused by the store
+    Time retryAt_ = Time::max();    // when some of those are tried again
+    std::size_t roundOpen_ = 0;     // how many are being tried again now
+    bool roundStored_ = false;      // has one of them been stored?
+    Backoff retry_;
+
+    Time stopAt_ = Time::max();
+    Time summaryAt_ = Time::max();
+    std::uint64_t droppedNotes_ = 0;
+    bool somethingToTell_ = false;
+};
+
+} // namespace realtime

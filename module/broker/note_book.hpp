@@ -1,0 +1,45 @@
+// Keeps the error log readable while something fails again and again: the first note of a text passes, repeats within
+// a minute are counted, and the minute's count follows as one line.
+#pragma once
+
+#include "broker/broker.hpp"
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace realtime {
+
+class NoteBook {
+public:
+    using Clock = std::chrono::steady_clock;
+    using Sink = std::function<void(BrokerNote)>;
+
+    static constexpr std::chrono::seconds Period{60};
+    static constexpr std::size_t MaxTexts = 32; // further different texts pass unsummarised
+
+    explicit NoteBook(Sink sink) : sink_(std::move(sink)) {}
+
+    void add(BrokerNote::Level level, std::string text, Clock::time_point now);
+
+    // Writes the summaries that are due; returns when to call again (max: not before the next add()).
+    Clock::time_point summarise(Clock::time_point now);
+
+    // Writes all summaries now and forgets: what failed has been mended, so that a new failure is news again.
+    void flush();
+
+private:
+    struct Entry {
+        BrokerNote note;
+        Clock::time_point dueAt;
+        std::uint64_t repeats = 0;
+    };
+
+    void write(const Entry& entry);
+
+    Sink sink_;
+    std::vector<Entry> entries_;
+};
+
+} // namespace realtime
