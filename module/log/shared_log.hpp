@@ -45,13 +45,13 @@ using LogPosition = std::uint64_t;
 struct NewRecord {
     std::string_view app;
     std::string_view channel;
-    std::string_view event;       // empty: the default event, "message"
-    std::string_view contentType; // may be empty
-    std::string_view data;        // any bytes
-    std::string_view origin;      // socket_id of the publisher, which delivery skips; empty: none
-    std::string_view userId;      // may be empty
-    std::int64_t timeMs = 0;      // Unix milliseconds
-    std::uint32_t flags = 0;      // the caller's, handed back as it is
+    std::string_view event;          // empty: the default event, "message"
+    std::string_view contentType;    // may be empty
+    std::string_view data;           // any bytes
+    std::string_view origin;         // socket_id of the publisher, which delivery skips; empty: none
+    std::string_view userId;         // may be empty
+    std::int64_t timeMs = 0;         // Unix milliseconds
+    std::uint32_t flags = 0;         // the caller's, handed back as it is
     std::string_view idempotencyKey; // empty: none. Scoped to app and channel; kept for IdempotencyWindowMs
 };
 
@@ -143,16 +143,16 @@ struct History {
 };
 
 struct LogStats {
-    std::uint64_t ringBytes = 0;      // capacity
-    std::uint64_t usedBytes = 0;      // between the oldest record and the head
-    std::uint64_t appendedBytes = 0;  // ever
+    std::uint64_t ringBytes = 0;     // capacity
+    std::uint64_t usedBytes = 0;     // between the oldest record and the head
+    std::uint64_t appendedBytes = 0; // ever
     std::uint64_t appendedRecords = 0;
-    std::int64_t oldestTimeMs = 0;    // of the oldest record left; 0: empty
-    std::uint32_t channels = 0;       // directory entries in use
+    std::int64_t oldestTimeMs = 0; // of the oldest record left; 0: empty
+    std::uint32_t channels = 0;    // directory entries in use
     std::uint32_t channelCapacity = 0;
     std::uint32_t subscribedChannels = 0; // with at least one subscriber
     std::uint64_t subscribers = 0;
-    std::uint32_t recoveries = 0;     // times that a dead lock holder was cleaned up after
+    std::uint32_t recoveries = 0; // times that a dead lock holder was cleaned up after
     std::uint32_t slots = 0, slotsInUse = 0;
 };
 
@@ -179,18 +179,22 @@ class SharedLog {
 public:
     static constexpr std::uint32_t NoSlot = ~0U;
     static constexpr std::size_t MinimumBytes = 1 << 20;
+    static constexpr std::uint32_t MaxSlots = 1024;
+    static constexpr std::size_t MaxRecordShare = 8; // a record takes at most this fraction of the ring
+    static constexpr std::uint64_t MaxLocateSteps = 1 << 16;
     // A slot has SlotCounters words for its worker to count in; those from FirstGauge on are gauges. When a slot
     // is given up, its counters are added to the retired row and its gauges are cleared.
     static constexpr std::size_t SlotCounters = 256;
     static constexpr std::size_t FirstGauge = 192;
 
     struct Options {
-        std::uint32_t slots = 64;      // workers that may live at one time, all generations together
-        std::uint64_t seed = 0;        // random; keys the hashes and makes epochs unique
+        std::uint32_t slots = 64; // workers that may live at one time, all generations together
+        std::uint64_t seed = 0;   // random; keys the hashes and makes epochs unique
     };
 
     // Lays out and initialises fresh (zeroed or not) memory. Throws std::runtime_error if it is smaller than
-    // MinimumBytes. `base` must be aligned to 64 bytes.
+    // MinimumBytes, or if so many slots (1 to MaxSlots) would leave too little of it for the ring. Its address must
+    // be aligned to 64 bytes.
     static SharedLog create(std::span<std::byte> memory, const Options& options);
     // Null if the memory does not hold a log of this layout version and size.
     static std::optional<SharedLog> attach(std::span<std::byte> memory);
@@ -218,11 +222,14 @@ public:
     // --- publish ----------------------------------------------------------------------------------------------
     // `self`: the caller's slot, or NoSlot. See WakeUp for who is woken.
     AppendResult append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp);
+    // The size of the largest record, its fixed header (72 bytes) and all its strings together.
+    std::size_t maxRecordBytes() const;
 
     // --- subscribe --------------------------------------------------------------------------------------------
     // Counts one more subscriber of the channel in the worker's cell, making the channel if need be.
     // nullopt: the directory (or the pool of cells) is full.
-    std::optional<SubscribeResult> subscribe(std::uint32_t slot, std::string_view app, std::string_view channel);
+    std::optional<SubscribeResult> subscribe(std::uint32_t slot, std::string_view app,
+                                             std::string_view channel);
     // Returns how many subscribers the channel has left in all workers.
     std::uint32_t unsubscribe(std::uint32_t slot, ChannelRef channel);
 
@@ -240,19 +247,26 @@ public:
     // Reads the record at exactly `position`; false if it has been overwritten, or if there is none.
     bool readAt(LogPosition position, RecordArena& arena, LogRecord& out) const;
 
-    // The first position that `slot` has been woken for and has not begun to read (a reader may jump to it, since
-    // nothing before it concerned its channels), or 0. Marks the worker as awake: it is not woken again until
-    // sleep() has returned true.
+    // Where `slot` is to read on: cursor = max(cursor, awake(slot)). That is the first position it was woken for
+    // since it last fell asleep, or head() if nothing concerned its channels: nothing before it did, so a worker
+    // that slept for long neither scans nor misses what was not for it. Never 0. Marks the worker as awake: it is
+    // not woken again until sleep() has returned true. May be called at any time, any number of times; besides on
+    // each wake-up and after own appends it should be called about once a second, since a publisher that is killed
+    // between its append and its wake-ups owes them. A slot just claimed counts as asleep.
     LogPosition awake(std::uint32_t slot);
-    // The worker has read up to `cursor`. True: it may sleep, the next append of concern wakes it. False: something
-    // came in meanwhile, read on.
+    // The worker has read up to `cursor`, which next() has moved to the end. True: it may sleep, the next append of
+    // concern wakes it. False: something came in meanwhile, read on (with or without another awake()).
     bool sleep(std::uint32_t slot, LogPosition cursor);
 
     // Where the channel's events with an offset greater than `after` are, as far as the ring and the limit allow.
-    History history(ChannelRef channel, std::uint64_t after, const HistoryLimit& limit, std::int64_t nowMs) const;
-    // All of the channel's events behind log position `after`: for resuming several channels from one cut.
-    History historyBehind(ChannelRef channel, LogPosition after, const HistoryLimit& limit, std::int64_t nowMs) const;
-    // Position of the event `offset` of the channel, or 0 if it is no longer (or not yet) there.
+    History history(ChannelRef channel, std::uint64_t after, const HistoryLimit& limit,
+                    std::int64_t nowMs) const;
+    // All of the channel's events at positions greater than `after`, the position of the last event that was seen
+    // (of any channel): for resuming several channels from one cut.
+    History historyBehind(ChannelRef channel, LogPosition after, const HistoryLimit& limit,
+                          std::int64_t nowMs) const;
+    // Position of the event `offset` of the channel, or 0 if it is no longer (or not yet) there, or more than
+    // MaxLocateSteps events back.
     LogPosition locate(ChannelRef channel, std::uint64_t offset) const;
 
     LogStats stats() const;
@@ -274,7 +288,6 @@ public:
     void forEachChannel(ChannelVisitor& visitor) const;
 
 private:
-    struct Layout;
     explicit SharedLog(std::byte* base) : base_(base) {}
     std::byte* base_;
 };

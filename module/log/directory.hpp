@@ -1,0 +1,73 @@
+// The channels of a log: a hash table of fixed size, and the cells in which each worker counts its subscribers.
+//
+// Thread     everything under the log's mutex.
+// Full       an entry without subscribers is given to the newcomer: one whose records have all fallen off the ring
+//            if a short look finds it, else that with the oldest last record among those seen. Entries with
+//            subscribers are never taken. The list of idle entries makes this O(1) however many are subscribed.
+#pragma once
+
+#include "log/layout.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace realtime::sharedlog {
+
+struct ChannelKey {
+    std::string_view app;
+    std::string_view channel;
+    std::uint64_t hash = 0;
+};
+
+class Directory {
+public:
+    explicit Directory(Memory memory) : memory_(memory), header_(memory.header()) {}
+
+    // Needs no lock. nullopt if a name is too long.
+    std::optional<ChannelKey> key(std::string_view app, std::string_view channel) const;
+
+    // Indexes; 0: none.
+    std::uint32_t find(const ChannelKey& key) const;
+    std::uint32_t findOrAdd(const ChannelKey& key);
+    // The entry, or 0 if it is another channel's by now.
+    std::uint32_t resolve(ChannelRef channel) const;
+
+    // How many the worker had before; nullopt if no cell is free.
+    std::optional<std::uint32_t> addSubscriber(std::uint32_t entry, std::uint32_t slot);
+    void removeSubscriber(std::uint32_t entry, std::uint32_t slot);
+    // Forgets what `slot` has counted in `cells` cells from cell `from` on.
+    void clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells);
+
+    ChannelInfo info(std::uint32_t entry) const;
+    static std::string_view app(const Entry& entry) { return {entry.name, entry.appBytes}; }
+    static std::string_view channel(const Entry& entry)
+    {
+        return {entry.name + entry.appBytes, entry.channelBytes};
+    }
+
+    // Makes everything derived anew.
+    void rebuild();
+
+private:
+    std::uint64_t hash(std::string_view app, std::string_view channel) const;
+    bool matches(const Entry& entry, const ChannelKey& key) const;
+    std::uint64_t drawEpoch();
+    std::uint32_t takeEntry();
+    std::uint32_t evict();
+    void linkBucket(std::uint32_t index, std::uint64_t hash);
+    void unlinkBucket(std::uint32_t index);
+    void linkIdle(std::uint32_t index);
+    void unlinkIdle(std::uint32_t index);
+    std::uint32_t findCell(const Entry& entry, std::uint32_t slot) const;
+    std::uint32_t takeCell();
+    void freeCell(Entry& entry, std::uint32_t cell);
+    void dropSubscribers(std::uint32_t index, std::uint32_t cell, std::uint32_t count);
+    void rebuildEntries();
+    void rebuildCells();
+
+    Memory memory_;
+    Header& header_;
+};
+
+} // namespace realtime::sharedlog

@@ -1,0 +1,170 @@
+// What the bytes of a shared log mean. Private to log/ and its tests; shared_log.hpp is the interface.
+//
+// Tables are flat and their truth is in few fields, each row coming to life and dying by one store:
+//
+//   row               lives while          truth                                    derived, rebuilt after a crash
+//   Slot              inUse                pid, startTime, counters
+//   Entry (channel)   epoch != 0           name, lastOffset, lastPosition           links, firstCell, subscribers
+//   Cell              count != 0           entry, slot, count                       next
+//   IdempotencyCell   offset != 0          all
+//   record            position < head      all
+//
+// Index 0 of entries and cells is never used, so that 0 means "none" in every link and zeroed memory is empty.
+#pragma once
+
+#include "log/shared_log.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <pthread.h>
+
+namespace realtime::sharedlog {
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "a lock inside an atomic is not shared");
+
+inline constexpr std::uint64_t Magic = 0x676f6c2d65726c72; // "rlre-log"
+inline constexpr LogPosition FirstPosition = 64;
+inline constexpr std::size_t CacheLine = 64;
+
+struct Slot {
+    alignas(CacheLine) std::atomic<std::uint32_t> inUse;
+    std::atomic<std::int32_t> pid;
+    std::atomic<std::uint64_t> startTime; // of the process, in clock ticks since boot; 0: not known
+    std::atomic<std::int32_t> wakeFd;     // descriptor + 1; 0: none
+
+    // See wake.hpp.
+    alignas(CacheLine) std::atomic<std::uint64_t> wakePosition;
+    std::atomic<std::uint32_t> asleep;
+
+    alignas(CacheLine) std::atomic<std::uint64_t> counters[SharedLog::SlotCounters];
+};
+
+struct Entry {
+    std::uint64_t epoch; // 0: not in use
+    std::uint64_t lastOffset;
+    LogPosition lastPosition;
+    std::uint32_t subscribers; // sum of its cells
+    std::uint32_t firstCell;
+    std::uint32_t nextInBucket; // or in the free list
+    std::uint32_t idlePrevious; // in the list of entries without subscribers
+    std::uint32_t idleNext;
+    std::uint16_t tag; // bits of the hash that the bucket does not tell
+    std::uint8_t appBytes;
+    std::uint8_t channelBytes;
+    char name[MaxAppBytes + MaxChannelBytes]; // app, then channel
+};
+static_assert(sizeof(Entry) == 328);
+
+// The subscribers that one worker has of one channel.
+struct Cell {
+    std::uint32_t entry;
+    std::uint32_t slot;
+    std::uint32_t count; // 0: not in use
+    std::uint32_t next;  // of the same entry, or in the free list
+};
+
+struct IdempotencyCell {
+    std::uint64_t digest[2];
+    std::uint64_t epoch;
+    std::uint64_t offset; // 0: not in use
+    LogPosition position;
+    std::int64_t timeMs;
+};
+
+inline constexpr std::uint32_t IdempotencyWays = 8; // cells that share one place in the table
+struct IdempotencySet {
+    IdempotencyCell cells[IdempotencyWays];
+};
+
+// Where everything is. A pure function of the size and the number of slots, so that attach() can compare.
+struct Plan {
+    std::uint64_t totalBytes = 0;
+    std::uint32_t slotCount = 0;
+    std::uint32_t bucketCount = 0; // a power of two
+    std::uint32_t entryCount = 0;  // the unused one at 0 included
+    std::uint32_t cellCount = 0;   // likewise
+    std::uint32_t idempotencySets = 0;
+    std::uint32_t slotBytes = 0;
+    // Offsets from the base.
+    std::uint64_t slots = 0; // slotCount, and one more for the retired counters
+    std::uint64_t buckets = 0;
+    std::uint64_t entries = 0;
+    std::uint64_t cells = 0;
+    std::uint64_t idempotency = 0;
+    std::uint64_t ring = 0;
+    std::uint64_t ringBytes = 0; // a multiple of 8
+
+    friend bool operator==(const Plan&, const Plan&) = default;
+};
+
+struct Header {
+    // Set by create(), constant afterwards.
+    std::uint64_t magic;
+    std::uint32_t layoutVersion;
+    std::uint32_t headerBytes;
+    std::uint64_t seed;
+    Plan plan;
+
+    alignas(CacheLine) pthread_mutex_t mutex;
+
+    // Under the mutex; truth.
+    alignas(CacheLine) LogPosition pending; // record being published; 0: none
+    std::uint64_t pendingRecords;           // what appendedRecords becomes with it
+    std::uint64_t appendedRecords;
+    std::uint64_t epochsDrawn;
+    LogPosition forgottenPosition; // the newest record of any channel that the directory has given up
+    std::uint32_t entriesTouched;  // entries above have never been used
+    std::uint32_t cellsTouched;    // likewise
+    std::uint32_t recoveries;
+    std::uint32_t wakeAll; // a wake-up may have been lost: the next append wakes every worker
+
+    // Under the mutex; derived.
+    std::uint32_t freeEntry;
+    std::uint32_t freeCell;
+    std::uint32_t idleFirst;
+    std::uint32_t idleLast;
+    std::uint32_t channels;
+    std::uint32_t subscribedChannels;
+    std::uint64_t subscribers;
+
+    // Written under the mutex, read by all. On lines of their own: every reader polls head.
+    alignas(CacheLine) std::atomic<LogPosition> head;
+    alignas(CacheLine) std::atomic<LogPosition> tail;
+};
+
+// The base of a mapping, with typed ways into it.
+class Memory {
+public:
+    explicit Memory(std::byte* base) : base_(base) {}
+
+    Header& header() const { return *at<Header>(0); }
+    const Plan& plan() const { return header().plan; }
+    Slot& slot(std::uint32_t i) const { return at<Slot>(plan().slots)[i]; }
+    Slot& retired() const { return slot(plan().slotCount); }
+    std::uint32_t& bucket(std::uint64_t hash) const
+    {
+        return at<std::uint32_t>(plan().buckets)[hash & (plan().bucketCount - 1)];
+    }
+    Entry& entry(std::uint32_t i) const { return at<Entry>(plan().entries)[i]; }
+    Cell& cell(std::uint32_t i) const { return at<Cell>(plan().cells)[i]; }
+    IdempotencySet& idempotencySet(std::uint64_t hash) const
+    {
+        return at<IdempotencySet>(plan().idempotency)[hash % plan().idempotencySets];
+    }
+    std::uint64_t* ringWords() const { return at<std::uint64_t>(plan().ring); }
+
+private:
+    template <class T> T* at(std::uint64_t offset) const { return reinterpret_cast<T*>(base_ + offset); }
+    std::byte* base_;
+};
+
+// Bijective, so that different inputs stay different (the finaliser of splitmix64).
+constexpr std::uint64_t mix(std::uint64_t x)
+{
+    x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
+    return x ^ (x >> 31U);
+}
+
+} // namespace realtime::sharedlog
