@@ -56,6 +56,24 @@ std::size_t skipAscii(std::string_view text, std::size_t at)
     return at;
 }
 
+constexpr bool continues(char byte)
+{
+    return (static_cast<std::uint8_t>(byte) & 0xc0) == 0x80;
+}
+
+// The length of a sequence of two or three bytes that is valid without a look at special ranges; 0: look closer.
+std::size_t commonSequence(const char* at, std::size_t left)
+{
+    const auto first = static_cast<std::uint8_t>(*at);
+    if (left >= 2 && first >= 0xc2 && first < 0xe0) {
+        return continues(at[1]) ? 2 : 0;
+    }
+    if (left >= 3 && first > 0xe0 && first < 0xf0 && first != 0xed) {
+        return continues(at[1]) && continues(at[2]) ? 3 : 0;
+    }
+    return 0;
+}
+
 } // namespace
 
 Utf8Step utf8Step(std::string_view text)
@@ -85,6 +103,11 @@ bool validUtf8(std::string_view text)
     while ((at = skipAscii(text, at)) < text.size()) {
         // Text of other scripts comes in runs: stay here until the next ASCII byte.
         do {
+            const std::size_t size = commonSequence(text.data() + at, text.size() - at);
+            if (size != 0) {
+                at += size;
+                continue;
+            }
             const Utf8Step step = utf8Step(text.substr(at));
             if (!step.valid) {
                 return false;
@@ -101,7 +124,7 @@ std::size_t utf8Prefix(std::string_view text, std::size_t limit)
         return text.size();
     }
     std::size_t at = limit;
-    for (int back = 0; back < 3 && at > 0 && (static_cast<std::uint8_t>(text[at]) & 0xc0) == 0x80; ++back) {
+    for (int back = 0; back < 3 && at > 0 && continues(text[at]); ++back) {
         --at;
     }
     return at;
