@@ -1,0 +1,215 @@
+#include "wire/accept.hpp"
+
+#include "testing.hpp"
+
+using namespace realtime;
+
+namespace {
+
+std::string items(std::string_view list)
+{
+    std::string all;
+    while (const auto item = nextListItem(list)) {
+        all += "<" + std::string(*item) + ">";
+    }
+    return all;
+}
+
+} // namespace
+
+TEST(lists_are_split_at_commas)
+{
+    assert_text_equal(items(""), "");
+    assert_text_equal(items(" , ,\t,"), "");
+    assert_text_equal(items("one"), "<one>");
+    assert_text_equal(items("one,two"), "<one><two>");
+    assert_text_equal(items(" one ,\ttwo\t, three four"), "<one><two><three four>");
+    assert_text_equal(items("a;x=\"1,2\",b"), "<a;x=\"1,2\"><b>");
+    assert_text_equal(items("a;x=\"1\\\",2\",b"), "<a;x=\"1\\\",2\"><b>");
+    assert_text_equal(items("a;x=\"open,b"), "<a;x=\"open,b>");
+    assert_text_equal(items("a;x=\"open\\"), "<a;x=\"open\\>");
+}
+
+TEST(tokens_match_whole_and_in_any_case)
+{
+    assert_true(listHasToken("keep-alive, Upgrade", "upgrade"));
+    assert_true(listHasToken("UPGRADE", "upgrade"));
+    assert_true(listHasToken("WebSocket", "websocket"));
+    assert_false(listHasToken("keep-alive, no-upgrade", "upgrade"));
+    assert_false(listHasToken("upgrade2", "upgrade"));
+    assert_false(listHasToken("up grade", "upgrade"));
+    assert_false(listHasToken("", "upgrade"));
+}
+
+TEST(the_first_known_subprotocol_is_chosen)
+{
+    const std::string_view ours[] = {"realtime.json", "other"};
+    assert_true(chooseSubprotocol("x, other , realtime.json", ours) == "other");
+    assert_true(chooseSubprotocol("realtime.json", ours) == "realtime.json");
+    assert_false(chooseSubprotocol("Realtime.JSON", ours).has_value());
+    assert_false(chooseSubprotocol("", ours).has_value());
+}
+
+TEST(an_event_stream_is_asked_for_by_name)
+{
+    for (const char* accept :
+         {"text/event-stream", "Text/Event-Stream", "text/html, text/event-stream;q=0.5",
+          "text/event-stream; q=1", "text/event-stream;charset=\"a;q=0\";q=1", "text/event-stream ; Q=0.001",
+          "text/event-stream;q=", "text/event-stream;q=x", "*/*;q=0, text/event-stream"}) {
+        if (!acceptsEventStream(accept)) {
+            fail_msg("%s is no", accept);
+        }
+    }
+    for (const char* accept :
+         {"", "*/*", "text/*", "text/event-streams", "text/event-stream;q=0", "text/event-stream ;\tq=0.000",
+          "text/event-stream;charset=utf-8;Q=0.", "text/html;x=\",text/event-stream,\"",
+          "application/json, text/event-stream;q=0.0"}) {
+        if (acceptsEventStream(accept)) {
+            fail_msg("%s is yes", accept);
+        }
+    }
+}
+
+TEST(origins_have_scheme_host_and_port)
+{
+    for (const char* origin :
+         {"http://a", "https://example.com", "https://example.com:8443", "HTTP://EXAMPLE.com",
+          "http://127.0.0.1:3000", "http://[::1]", "http://[::ffff:1.2.3.4]:80", "null",
+          "chrome-extension://abcdefgh", "http://my_host", "capacitor://localhost"}) {
+        if (!validOrigin(origin)) {
+            fail_msg("%s was refused", origin);
+        }
+    }
+    for (const char* origin : {"",
+                               "example.com",
+                               "http://",
+                               "http:///",
+                               "http://a/",
+                               "http://a/b",
+                               "://a",
+                               "1http://a",
+                               "http://a:",
+                               "http://a:port",
+                               "http://a:123456",
+                               "http://a b",
+                               "http://user@a",
+                               "Null",
+                               "http://a?x",
+                               "http://a#x",
+                               "http://[::1",
+                               "http://[]",
+                               "http://[::1]x",
+                               "http://*.a",
+                               "http://a\n",
+                               "http://a,http://b",
+                               "http://a\xc3\xa9",
+                               "http://a:80:80"}) {
+        if (validOrigin(origin)) {
+            fail_msg("%s was taken", origin);
+        }
+    }
+    assert_false(validOrigin(std::string_view("http://a\0", 9)));
+}
+
+TEST(the_same_origin_has_the_hosts_name_and_port)
+{
+    const struct {
+        const char *origin, *host;
+        bool same;
+    } cases[]{
+        {"http://example.com", "example.com", true},
+        {"http://example.com", "EXAMPLE.com", true},
+        {"https://example.com", "example.com", true}, // TLS may have ended in front of us
+        {"http://example.com:80", "example.com", true},
+        {"http://example.com", "example.com:80", true},
+        {"https://example.com", "example.com:443", true},
+        {"https://example.com:443", "example.com", true},
+        {"http://example.com:8080", "example.com:8080", true},
+        {"http://[::1]:8080", "[::1]:8080", true},
+        {"http://[::1]", "[::1]", true},
+        {"https://example.com", "example.com:80", false},
+        {"http://example.com", "example.com:443", false},
+        {"http://example.com", "example.com:8080", false},
+        {"http://example.com:8080", "example.com", false},
+        {"http://example.com:8080", "example.com:8081", false},
+        {"http://example.com", "example.org", false},
+        {"http://evil-example.com", "example.com", false},
+        {"http://example.com.evil.org", "example.com", false},
+        {"http://example.com", "", false},
+        {"http://example.com", "example.com:", false},
+        {"http://example.com/", "example.com/", false},
+        {"null", "null", false},
+        {"", "", false},
+        {"http://", "", false},
+    };
+    for (const auto& c : cases) {
+        if (sameOrigin(c.origin, c.host) != c.same) {
+            fail_msg("%s and %s", c.origin, c.host);
+        }
+    }
+}
+
+TEST(a_star_allows_every_origin)
+{
+    const std::string patterns[] = {"*"};
+    assert_true(originAllowed(patterns, "https://example.com"));
+    assert_true(originAllowed(patterns, "null"));
+    assert_false(originAllowed({}, "https://example.com"));
+}
+
+TEST(origins_are_compared_whole)
+{
+    const std::string patterns[] = {"https://example.com", "http://localhost:3000", "http://plain:80"};
+    for (const char* origin : {"https://example.com", "https://EXAMPLE.com", "https://example.com:443",
+                               "http://localhost:3000", "http://plain"}) {
+        if (!originAllowed(patterns, origin)) {
+            fail_msg("%s was refused", origin);
+        }
+    }
+    for (const char* origin : {"http://example.com", "https://example.com:8443", "https://www.example.com",
+                               "https://example.com.evil.org", "https://evilexample.com", "http://localhost",
+                               "null", "", "https://example.com/"}) {
+        if (originAllowed(patterns, origin)) {
+            fail_msg("%s was allowed", origin);
+        }
+    }
+}
+
+TEST(a_wildcard_stands_for_one_or_more_labels)
+{
+    const std::string patterns[] = {"https://*.example.com", "http://*.test:8080"};
+    for (const char* origin : {"https://a.example.com", "https://a.b.c.example.com",
+                               "https://A.EXAMPLE.COM:443", "http://a.test:8080"}) {
+        if (!originAllowed(patterns, origin)) {
+            fail_msg("%s was refused", origin);
+        }
+    }
+    for (const char* origin :
+         {"https://example.com", "https://.example.com", "https://evilexample.com", "http://a.example.com",
+          "https://a.example.com:8443", "https://a.example.com.evil.org", "https://evil.org/.example.com",
+          "https://evil.org#.example.com", "https://evil.org\\.example.com", "https://user@a.example.com",
+          "null", "http://a.test", "https://*.example.com.x"}) {
+        if (originAllowed(patterns, origin)) {
+            fail_msg("%s was allowed", origin);
+        }
+    }
+}
+
+TEST(patterns_are_checked_when_they_are_configured)
+{
+    for (const char* pattern :
+         {"*", "null", "https://example.com", "https://*.example.com", "http://*.test:8080"}) {
+        if (!validOriginPattern(pattern)) {
+            fail_msg("%s was refused", pattern);
+        }
+    }
+    for (const char* pattern :
+         {"", "**", "example.com", "*.example.com", "https://*", "https://*.", "https://*..a",
+          "https://a.*.example.com", "https://*example.com", "https://*.a/", "*://a"}) {
+        if (validOriginPattern(pattern)) {
+            fail_msg("%s was taken", pattern);
+        }
+    }
+}
+
+TEST_MAIN()
