@@ -1,6 +1,5 @@
 #include "support/rabbitmq.hpp"
 
-#include <csignal>
 #include <cstdlib>
 #include <optional>
 
@@ -67,9 +66,13 @@ RabbitMq& RabbitMq::share()
 
 RabbitMq::RabbitMq()
 {
+    start();
+}
+
+void RabbitMq::start()
+{
     const auto started = run({REALTIME_RABBITMQ_SCRIPT, "start", directory_.path()});
-    const auto lines = split(started.output, '\n');
-    for (const auto& line : lines) {
+    for (const auto& line : split(started.output, '\n')) {
         const int port = std::atoi(line.c_str());
         if (port > 0) {
             port_ = static_cast<std::uint16_t>(port);
@@ -80,11 +83,15 @@ RabbitMq::RabbitMq()
     }
 }
 
+void RabbitMq::stop()
+{
+    script("stop");
+}
+
 RabbitMq::~RabbitMq()
 {
     try {
-        resume();
-        run({REALTIME_RABBITMQ_SCRIPT, "stop", directory_.path()});
+        script("stop");
     } catch (const std::exception&) {
         // Nobody is left to be told.
     }
@@ -95,26 +102,34 @@ std::string RabbitMq::url(const std::string& credentials) const
     return "amqp://" + credentials + "@127.0.0.1:" + std::to_string(port_) + "/%2F";
 }
 
+void RabbitMq::script(const char* command) const
+{
+    const auto done = run({REALTIME_RABBITMQ_SCRIPT, command, directory_.path()});
+    if (done.status != 0) {
+        throw std::runtime_error(std::string("rabbitmq.sh ") + command + ": " + done.output);
+    }
+}
+
 void RabbitMq::pause()
 {
-    kill(pid(), SIGSTOP);
+    script("pause");
 }
 
 void RabbitMq::resume()
 {
-    kill(pid(), SIGCONT);
+    script("resume");
 }
 
 struct AmqpConsumer::Impl {
     amqp_connection_state_t connection = amqp_new_connection();
     ~Impl() { amqp_destroy_connection(connection); }
+    void open(const RabbitMq& server) const;
+    void consume(const std::string& queue) const;
     std::optional<AmqpMessage> next(std::chrono::milliseconds patience) const;
 };
 
-AmqpConsumer::AmqpConsumer(const RabbitMq& server, const std::string& exchange, const std::string& binding)
-    : impl_(std::make_unique<Impl>())
+void AmqpConsumer::Impl::open(const RabbitMq& server) const
 {
-    amqp_connection_state_t connection = impl_->connection;
     amqp_socket_t* socket = amqp_tcp_socket_new(connection);
     if (amqp_socket_open(socket, "127.0.0.1", server.port()) != AMQP_STATUS_OK) {
         throw std::runtime_error("cannot connect to RabbitMQ");
@@ -122,6 +137,20 @@ AmqpConsumer::AmqpConsumer(const RabbitMq& server, const std::string& exchange, 
     check(amqp_login(connection, "/", 0, 131072, 0, AMQP_SASL_METHOD_PLAIN, "guest", "guest"), "login");
     amqp_channel_open(connection, Channel);
     check(amqp_get_rpc_reply(connection), "channel.open");
+}
+
+void AmqpConsumer::Impl::consume(const std::string& queue) const
+{
+    amqp_basic_consume(connection, Channel, amqp_cstring_bytes(queue.c_str()), amqp_empty_bytes, 0, 1, 0,
+                       amqp_empty_table);
+    check(amqp_get_rpc_reply(connection), "basic.consume");
+}
+
+AmqpConsumer::AmqpConsumer(const RabbitMq& server, const std::string& exchange, const std::string& binding)
+    : impl_(std::make_unique<Impl>())
+{
+    impl_->open(server);
+    amqp_connection_state_t connection = impl_->connection;
     const amqp_bytes_t name = amqp_cstring_bytes(exchange.c_str());
     amqp_exchange_declare(connection, Channel, name, amqp_cstring_bytes("topic"), 0, 1, 0, 0,
                           amqp_empty_table);
@@ -130,12 +159,16 @@ AmqpConsumer::AmqpConsumer(const RabbitMq& server, const std::string& exchange, 
         amqp_queue_declare(connection, Channel, amqp_empty_bytes, 0, 0, 1, 1, amqp_empty_table);
     check(amqp_get_rpc_reply(connection), "queue.declare");
     const std::string queueName = text(queue->queue);
-    const amqp_bytes_t queueBytes = amqp_cstring_bytes(queueName.c_str());
-    amqp_queue_bind(connection, Channel, queueBytes, name, amqp_cstring_bytes(binding.c_str()),
-                    amqp_empty_table);
+    amqp_queue_bind(connection, Channel, amqp_cstring_bytes(queueName.c_str()), name,
+                    amqp_cstring_bytes(binding.c_str()), amqp_empty_table);
     check(amqp_get_rpc_reply(connection), "queue.bind");
-    amqp_basic_consume(connection, Channel, queueBytes, amqp_empty_bytes, 0, 1, 1, amqp_empty_table);
-    check(amqp_get_rpc_reply(connection), "basic.consume");
+    impl_->consume(queueName);
+}
+
+AmqpConsumer::AmqpConsumer(const RabbitMq& server, const AmqpQueue& queue) : impl_(std::make_unique<Impl>())
+{
+    impl_->open(server);
+    impl_->consume(queue.name);
 }
 
 AmqpConsumer::~AmqpConsumer() = default;

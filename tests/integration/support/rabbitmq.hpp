@@ -23,10 +23,12 @@ public:
     std::string url(const std::string& credentials = "guest:guest") const; // amqp://
     void pause();                                                          // SIGSTOP to the broker's process
     void resume();                                                         // SIGCONT
+    void stop();
+    void start(); // again: the same port, the same data
 
 private:
     RabbitMq();
-    pid_t pid() const;
+    void script(const char* command) const;
     TempDir directory_;
     std::uint16_t port_ = 0;
 };
@@ -39,11 +41,17 @@ struct AmqpMessage {
     std::map<std::string, std::string> headers; // those with text values
 };
 
-// Reads everything that is published to `exchange` through a queue that is its own and exclusive.
+struct AmqpQueue {
+    std::string name;
+};
+
+// Reads everything that is published to an exchange through a queue that is its own and exclusive; or a queue that
+// is there already.
 class AmqpConsumer {
 public:
     // Declares the exchange too (durable, topic), so that it may come before nginx.
     AmqpConsumer(const RabbitMq& server, const std::string& exchange, const std::string& binding = "#");
+    AmqpConsumer(const RabbitMq& server, const AmqpQueue& queue);
     ~AmqpConsumer();
     AmqpConsumer(const AmqpConsumer&) = delete;
     AmqpConsumer& operator=(const AmqpConsumer&) = delete;

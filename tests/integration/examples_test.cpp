@@ -1,0 +1,120 @@
+// Each configuration under nginx-conf-examples/ starts, with nothing changed but ports and paths, and does what it is
+// there to show.
+#include "support/rabbitmq.hpp"
+#include "support/realtime.hpp"
+#include "support/sqlite.hpp"
+#include "support/sse.hpp"
+#include "support/websocket.hpp"
+
+#include "testing.hpp"
+
+using namespace realtime::testing;
+
+namespace {
+
+// The examples' files stand where a prefix would have them.
+NginxOptions example(const std::string& name)
+{
+    NginxOptions options;
+    options.whole = readFile(std::string(REALTIME_SOURCE_DIR "/nginx-conf-examples/") + name);
+    expect(!options.whole.empty(), name + " is there");
+    replaceAll(options.whole, "load_module modules/ngx_http_realtime_module.so;",
+               "load_module %MODULE%; user root;");
+    replaceAll(options.whole, "worker_processes auto;", "worker_processes 2;");
+    replaceAll(options.whole, "root www;", "root " REALTIME_SOURCE_DIR "/nginx-conf-examples/www;");
+    replaceAll(options.whole, "listen 8080;", "listen 127.0.0.1:%PORT%;");
+    options.workers = 2;
+    return options;
+}
+
+} // namespace
+
+TEST(quickstart_serves_its_page_and_stores_every_event)
+{
+    const Nginx nginx(example("quickstart.conf"));
+    const auto page = get(nginx.url("/"));
+    expectEqual(page.status, 200L);
+    expectEqual(page.header("content-type"), "text/html");
+    expectContains(page.body, "EventSource");
+
+    WebSocket socket(nginx.port(), "/ws/visitors");
+    SseClient stream(nginx.url("/sub/visitors?since=earliest"));
+    expectEqual(post(nginx.url("/pub/visitors?event=click"), "{\"what\":\"x\"}").status, 200L); // ack=stored
+    expectEqual(socket.receiveText(), "{\"what\":\"x\"}");
+    expectEqual(stream.receive().event, "click");
+    const auto rows = query(nginx.directory() / "events.db", "select channel, event, data from events");
+    expectEqual(rows.size(), std::size_t{1});
+    expectEqual(rows[0][1], "click");
+    expectContains(get(nginx.url("/status?format=prometheus")).body, "realtime_");
+}
+
+TEST(rabbitmq_routes_by_channel)
+{
+    auto& server = RabbitMq::share();
+    auto options = example("rabbitmq.conf");
+    replaceAll(options.whole, "127.0.0.1:5672", "127.0.0.1:" + std::to_string(server.port()));
+    AmqpConsumer consumer(server, "realtime");
+    const Nginx nginx(options);
+    expectEqual(get(nginx.url("/")).status, 200L);
+    expectEqual(post(nginx.url("/pub/orders.4711?event=created"), "{}").status, 200L); // ack=broker
+    expectEqual(consumer.receive().routingKey, "orders.4711.created");
+    expectEqual(post(nginx.url("/pub/acme-metrics"), "{}").status, 202L);
+    expectEqual(consumer.receive().routingKey, "tenant.acme.metrics");
+    expectEqual(post(nginx.url("/pub/visitors?event=view"), "{}").status, 202L);
+    expectEqual(consumer.receive().routingKey, "visitors");
+    expectEqual(post(nginx.url("/pub/elsewhere"), "{}").status, 202L);
+    consumer.expectSilence();
+}
+
+TEST(tls_auth_lets_in_those_who_are_logged_in)
+{
+    // The application that decides.
+    NginxOptions application;
+    application.zone = "";
+    application.server = "location = /session { if ($http_cookie != \"session=good\") { return 401; }\n"
+                         "add_header X-User-Id 42; return 204; }";
+    const Nginx backend(application);
+
+    auto options = example("tls-auth.conf");
+    options.tls = true;
+    replaceAll(options.whole, "listen 8443 ssl http2;", "listen 127.0.0.1:%TLS_PORT% ssl http2;");
+    replaceAll(options.whole, "/etc/nginx/realtime/", "%DIR%/");
+    replaceAll(options.whole, "127.0.0.1:3000", "127.0.0.1:" + std::to_string(backend.port()));
+    const Nginx nginx(options);
+    writeFile(nginx.directory() / "htpasswd", "backend:{PLAIN}secret\n");
+
+    HttpRequest stream;
+    stream.url = nginx.tlsUrl("/feed");
+    stream.certificate = nginx.certificate();
+    stream.version = HttpVersion::Http2;
+    expectEqual(SseClient(stream).response().status, 401L);
+    stream.headers = {"Cookie: session=good"};
+    SseClient feed(stream);
+    expectEqual(feed.response().status, 200L);
+
+    WebSocketOptions foreign{nginx.tlsPort(), "/feed", "", {{"Cookie", "session=good"}}, nginx.certificate()};
+    foreign.headers.emplace_back("Origin", "https://evil.example");
+    bool refused = false;
+    try {
+        const WebSocket socket(foreign);
+    } catch (const std::exception&) {
+        refused = true;
+    }
+    expect(refused, "a foreign page is refused");
+    foreign.headers.back().second = "https://www.example.com";
+    WebSocket socket(foreign);
+
+    HttpRequest publication;
+    publication.url = nginx.tlsUrl("/pub/user.42");
+    publication.certificate = nginx.certificate();
+    publication.method = "POST";
+    publication.body = "for you";
+    expectEqual(send(publication).status, 401L);
+    publication.credentials = "backend:secret";
+    expectEqual(send(publication).status, 200L);
+    expectEqual(feed.receive().data, "for you");
+    expectEqual(socket.receiveText(), "for you");
+    expectEqual(query(nginx.directory() / "events.db", "select channel from events").size(), std::size_t{1});
+}
+
+TEST_MAIN()

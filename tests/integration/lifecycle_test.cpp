@@ -1,0 +1,194 @@
+// Reload, quit and stop with live subscribers.
+#include "support/raw_socket.hpp"
+#include "support/realtime.hpp"
+#include "support/sse.hpp"
+#include "support/websocket.hpp"
+
+#include <csignal>
+
+#include "testing.hpp"
+
+using namespace realtime::testing;
+
+namespace {
+
+NginxOptions draining(int workers = 1)
+{
+    auto options = endpoints(workers);
+    options.http = "realtime_drain 500ms;\n"
+                   "realtime_broker events { server sqlite:%DIR%/events.db; }\n"
+                   "realtime_app default { broker events; }\n";
+    return options;
+}
+
+bool gone(pid_t pid)
+{
+    return !std::filesystem::exists("/proc/" + std::to_string(pid));
+}
+
+} // namespace
+
+TEST_WITH_WORKERS(a_reload_asks_subscribers_to_come_back_and_they_resume)
+{
+    Nginx nginx(draining(workers));
+    const auto old = nginx.workers();
+    std::vector<WebSocket> sockets;
+    for (int i = 0; i < 8; ++i) {
+        sockets.emplace_back(nginx.port(), "/sub/room", "realtime.json");
+    }
+    SseClient stream(nginx.url("/sub/room"));
+    const std::string before = publish(nginx, "room", "before");
+    for (auto& socket : sockets) {
+        expectEqual(Json::parse(socket.receiveText()).at("data").text(), "before");
+    }
+    nginx.reload();
+    publish(nginx, "room", "meanwhile");
+    for (auto& socket : sockets) {
+        expectEqual(socket.waitForClose().code, 1012);
+    }
+    expect(stream.waitForEnd(), "the event stream ends too");
+    eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old workers end", 5s);
+
+    WebSocket resumed(nginx.port(), "/sub/room?since=" + before);
+    expectEqual(resumed.receiveText(), "meanwhile");
+    eventually([&] { return probe(nginx, "room") == 1; }, "only the new subscriber is counted");
+}
+
+TEST(both_generations_hear_what_is_published_during_a_drain)
+{
+    auto options = draining(2);
+    replaceAll(options.http, "500ms", "5s");
+    Nginx nginx(options);
+    std::vector<WebSocket> sockets;
+    for (int i = 0; i < 6; ++i) {
+        sockets.emplace_back(nginx.port(), "/sub/room");
+    }
+    nginx.reload();
+    WebSocket fresh(nginx.port(), "/sub/room");
+    publish(nginx, "room", "to all");
+    expectEqual(fresh.receiveText(), "to all");
+    for (auto& socket : sockets) {
+        if (socket.open()) {
+            try {
+                expectEqual(socket.receiveText(), "to all");
+            } catch (const std::exception&) {
+                expectEqual(socket.waitForClose().code, 1012); // was asked to go before the message came
+            }
+        }
+    }
+}
+
+TEST(a_bad_configuration_leaves_the_running_one_alone)
+{
+    auto options = draining();
+    options.expectedErrors = {"unknown realtime_app"};
+    Nginx nginx(options);
+    WebSocket socket(nginx.port(), "/sub/room");
+    auto broken = options;
+    broken.server += "location = /x { realtime_publish room app=nowhere; }\n";
+    nginx.rewrite(broken);
+    kill(nginx.master(), SIGHUP);
+    eventually([&] { return nginx.countInErrorLog("unknown realtime_app") > 0; }, "the mistake is logged");
+    publish(nginx, "room", "still here");
+    expectEqual(socket.receiveText(), "still here");
+}
+
+TEST(a_reload_may_change_rules)
+{
+    auto options = draining();
+    Nginx nginx(options);
+    publish(nginx, "room", "1");
+    auto changed = options;
+    changed.server += "location = /new { realtime_publish room; }\n";
+    replaceAll(changed.http, "{ broker events; }", "{ channels * { history off; } }");
+    nginx.rewrite(changed);
+    nginx.reload();
+    eventually([&] { return post(nginx.url("/new"), "2").status == 202; }, "the new location");
+}
+
+TEST(many_reloads_in_a_row_leave_nothing_behind)
+{
+    auto options = draining(2);
+    Nginx nginx(options);
+    publish(nginx, "room", "kept");
+    for (int i = 0; i < 10; ++i) {
+        const WebSocket socket(nginx.port(), "/sub/room");
+        nginx.reload();
+    }
+    eventually([&] { return nginx.workers().size() == 2; }, "only the last generation is left");
+    eventually([&] { return probe(nginx, "room") == 0; }, "no subscriber is left");
+    SseClient history(nginx.url("/sub/room?since=earliest"));
+    expectEqual(history.receive().data, "kept");
+}
+
+TEST_WITH_WORKERS(quit_closes_subscribers_and_ends_in_time)
+{
+    Nginx nginx(draining(workers));
+    WebSocket socket(nginx.port(), "/sub/room");
+    SseClient stream(nginx.url("/sub/room"));
+    HttpRequest waiting;
+    waiting.url = nginx.url("/sub/room");
+    HttpExchange poll(waiting);
+    eventually(
+        [&] {
+            poll.pump(5ms);
+            return Json::parse(get(nginx.url("/status?format=json")).body)
+                       .at("connections")
+                       .at("longpoll")
+                       .number() == 1;
+        },
+        "the poll waits");
+    nginx.quit();
+    expectEqual(socket.waitForClose().code, 1012);
+    expect(stream.waitForEnd(), "the event stream ends");
+    expect(poll.finish().status == 204 || poll.response().status == 200, "the poll is answered");
+    expectEqual(nginx.waitForExit(5s), 0);
+}
+
+TEST(a_fast_stop_ends_at_once_with_subscribers_connected)
+{
+    Nginx nginx(draining(2));
+    WebSocket socket(nginx.port(), "/sub/room");
+    SseClient stream(nginx.url("/sub/room"));
+    const auto begin = Clock::now();
+    kill(nginx.master(), SIGTERM);
+    expectEqual(nginx.waitForExit(5s), 0);
+    expect(Clock::now() - begin < 4s, "at once");
+    socket.waitForClose();
+}
+
+TEST(a_subscriber_that_ignores_the_close_does_not_hold_up_a_quit)
+{
+    Nginx nginx(draining());
+    RawWebSocket rude(nginx.port(), "/sub/room");
+    nginx.quit();
+    expectEqual(rude.receiveClose(), 1012); // and says nothing
+    expectEqual(nginx.waitForExit(8s), 0);
+}
+
+TEST(the_binary_can_be_replaced_while_running)
+{
+    auto options = draining();
+    Nginx nginx(options);
+    WebSocket socket(nginx.port(), "/sub/room");
+    publish(nginx, "room", "old master");
+    expectEqual(socket.receiveText(), "old master");
+    kill(nginx.master(), SIGUSR2);
+    pid_t successor = 0;
+    eventually(
+        [&] {
+            successor = static_cast<pid_t>(std::atoi(readFile(nginx.directory() / "nginx.pid").c_str()));
+            return successor > 0 && successor != nginx.master();
+        },
+        "a second master");
+    kill(nginx.master(), SIGQUIT);
+    expectEqual(socket.waitForClose().code, 1012);
+    WebSocket fresh(nginx.port(), "/sub/room");
+    publish(nginx, "room", "new master");
+    expectEqual(fresh.receiveText(), "new master");
+    kill(successor, SIGTERM);
+    eventually([&] { return gone(successor) || nginx.workers().empty(); }, "both end");
+    expectEqual(nginx.waitForExit(8s), 0);
+}
+
+TEST_MAIN()

@@ -1,0 +1,95 @@
+// The endpoints behind TLS.
+#include "support/realtime.hpp"
+#include "support/sse.hpp"
+#include "support/websocket.hpp"
+
+#include "testing.hpp"
+
+using namespace realtime::testing;
+
+namespace {
+
+NginxOptions withTls(int workers = 1)
+{
+    auto options = endpoints(workers);
+    options.tls = true;
+    options.http = "realtime_max_message_size 512k; client_max_body_size 1m;";
+    return options;
+}
+
+WebSocket secureWebSocket(const Nginx& nginx, const std::string& path)
+{
+    WebSocketOptions options;
+    options.port = nginx.tlsPort();
+    options.path = path;
+    options.certificate = nginx.certificate();
+    return WebSocket(options);
+}
+
+HttpRequest secure(const Nginx& nginx, const std::string& path, HttpVersion version)
+{
+    HttpRequest request;
+    request.url = nginx.tlsUrl(path);
+    request.certificate = nginx.certificate();
+    request.version = version;
+    return request;
+}
+
+} // namespace
+
+TEST(a_websocket_works_over_tls)
+{
+    const Nginx nginx(withTls());
+    WebSocket alice = secureWebSocket(nginx, "/ws/room");
+    WebSocket bob(nginx.port(), "/ws/room");
+    alice.send("over TLS");
+    expectEqual(bob.receiveText(), "over TLS");
+    expectEqual(alice.receiveText(), "over TLS");
+    bob.send("in the clear");
+    expectEqual(alice.receiveText(), "in the clear");
+    alice.close(1000, "bye");
+    eventually([&] { return probe(nginx, "room") == 1; }, "one subscriber is left");
+}
+
+TEST(large_messages_work_over_tls)
+{
+    const Nginx nginx(withTls());
+    WebSocket client = secureWebSocket(nginx, "/ws/room");
+    const std::string large(300'000, 'x');
+    client.send(large);
+    expect(client.receiveText() == large, "the same bytes");
+    for (int i = 0; i < 20; ++i) {
+        publish(nginx, "room", std::to_string(i) + large);
+    }
+    for (int i = 0; i < 20; ++i) {
+        expectEqual(std::stoi(client.receiveText()), i);
+    }
+}
+
+TEST(many_messages_in_one_record_are_all_seen)
+{
+    const Nginx nginx(withTls());
+    WebSocket client = secureWebSocket(nginx, "/ws/room");
+    for (int i = 0; i < 100; ++i) {
+        client.send(std::to_string(i));
+    }
+    for (int i = 0; i < 100; ++i) {
+        expectEqual(client.receiveText(), std::to_string(i));
+    }
+}
+
+TEST(events_and_posts_work_over_tls_and_both_http_versions)
+{
+    const Nginx nginx(withTls());
+    for (const auto version : {HttpVersion::Http11, HttpVersion::Http2}) {
+        SseClient stream(secure(nginx, "/sub/room", version));
+        expectEqual(stream.response().http2, version == HttpVersion::Http2);
+        auto request = secure(nginx, "/pub/room", version);
+        request.method = "POST";
+        request.body = "secret";
+        expectEqual(send(request).status, 202L);
+        expectEqual(stream.receive().data, "secret");
+    }
+}
+
+TEST_MAIN()
