@@ -1,0 +1,311 @@
+// What the tests of the shared log have in common: shared mappings, forked children, payloads that tell when they
+// are damaged, and a check of everything that must be true of a log at rest.
+#pragma once
+
+#include "log/directory.hpp"
+#include "log/layout.hpp"
+#include "log/shared_log.hpp"
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+namespace realtime::testing {
+
+// Anonymous memory that children inherit.
+class SharedMapping {
+public:
+    explicit SharedMapping(std::size_t bytes) : bytes_(bytes)
+    {
+        base_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (base_ == MAP_FAILED) {
+            throw std::runtime_error("mmap");
+        }
+    }
+    ~SharedMapping() { munmap(base_, bytes_); }
+    SharedMapping(const SharedMapping&) = delete;
+    SharedMapping& operator=(const SharedMapping&) = delete;
+
+    std::span<std::byte> span() const { return {static_cast<std::byte*>(base_), bytes_}; }
+    template <class T> T* as() const { return static_cast<T*>(base_); }
+
+private:
+    void* base_ = nullptr;
+    std::size_t bytes_;
+};
+
+// Runs `body` in a child, which ends with its return value. For bodies that must not run atexit handlers.
+template <class Body> pid_t forkChild(Body body)
+{
+    const pid_t pid = fork();
+    if (pid < 0) {
+        throw std::runtime_error("fork");
+    }
+    if (pid == 0) {
+        int status = 99;
+        try {
+            status = body();
+        } catch (const std::exception& e) {
+            std::fprintf(stderr, "child: %s\n", e.what());
+        }
+        _exit(status);
+    }
+    return pid;
+}
+
+// Exit status, or 128 + the signal that ended it.
+inline int waitFor(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            throw std::runtime_error("waitpid");
+        }
+    }
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+inline void killAndWait(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    waitFor(pid);
+}
+
+class Deadline {
+public:
+    explicit Deadline(std::chrono::milliseconds time) : end_(std::chrono::steady_clock::now() + time) {}
+    bool passed() const { return std::chrono::steady_clock::now() >= end_; }
+
+private:
+    std::chrono::steady_clock::time_point end_;
+};
+
+struct Random {
+    std::uint64_t state = 1;
+    std::uint64_t next() { return sharedlog::mix(state += 0x9e3779b97f4a7c15U); }
+    std::uint64_t below(std::uint64_t limit) { return next() % limit; }
+};
+
+struct Wakes final : WakeUp {
+    std::vector<std::uint32_t> slots;
+    void wake(std::uint32_t slot) override { slots.push_back(slot); }
+    bool has(std::uint32_t slot) const
+    {
+        for (const auto s : slots) {
+            if (s == slot) {
+                return true;
+            }
+        }
+        return false;
+    }
+};
+
+struct Everything final : Interest {
+    bool wants(std::uint64_t) const override { return true; }
+};
+
+struct Only final : Interest {
+    std::set<std::uint64_t> epochs;
+    bool wants(std::uint64_t epoch) const override { return epochs.count(epoch) != 0; }
+};
+
+// At least 8 bytes that all follow from `number`.
+inline std::string makePayload(std::uint64_t number, std::size_t bytes)
+{
+    std::string payload(bytes < 8 ? 8 : bytes, '\0');
+    std::memcpy(payload.data(), &number, 8);
+    Random random{number};
+    for (std::size_t at = 8; at < payload.size(); at += 8) {
+        const std::uint64_t word = random.next();
+        std::memcpy(payload.data() + at, &word, std::min<std::size_t>(8, payload.size() - at));
+    }
+    return payload;
+}
+
+inline std::uint64_t payloadNumber(std::string_view payload)
+{
+    std::uint64_t number = 0;
+    std::memcpy(&number, payload.data(), std::min<std::size_t>(8, payload.size()));
+    return number;
+}
+
+inline bool isIntact(std::string_view payload)
+{
+    return payload.size() >= 8 && makePayload(payloadNumber(payload), payload.size()) == payload;
+}
+
+inline NewRecord makeRecord(std::string_view channel, std::string_view data, std::int64_t timeMs = 1)
+{
+    NewRecord record;
+    record.app = "app";
+    record.channel = channel;
+    record.data = data;
+    record.timeMs = timeMs;
+    return record;
+}
+
+// What is wrong with a log that nobody is using, or "". Records' data must be from makePayload().
+class LogCheck {
+public:
+    LogCheck(SharedLog& log, std::byte* base) : log_(log), memory_(base), header_(memory_.header()) {}
+
+    std::string run()
+    {
+        log_.stats(); // takes the lock, which mends what a dead process left
+        records();
+        entries();
+        cells();
+        return problem_;
+    }
+
+private:
+    struct Last {
+        std::uint64_t offset;
+        LogPosition position;
+    };
+
+    void expect(bool condition, const char* what, std::uint64_t value)
+    {
+        if (!condition && problem_.empty()) {
+            problem_ = std::string(what) + " (" + std::to_string(value) + ")";
+        }
+    }
+
+    void records()
+    {
+        const LogPosition tail = log_.tail();
+        LogPosition cursor = tail;
+        LogRecord record;
+        RecordArena arena;
+        for (;;) {
+            const ReadStatus status = log_.next(cursor, Everything{}, arena, record);
+            if (status == ReadStatus::End) {
+                break;
+            }
+            expect(status == ReadStatus::Record, "a record that cannot be read", cursor);
+            if (status != ReadStatus::Record) {
+                return;
+            }
+            expect(isIntact(record.data), "damaged data", record.position);
+            const auto known = last_.find(record.id.epoch);
+            if (known == last_.end()) {
+                expect(record.previous < tail, "a link to a record of another channel", record.position);
+                expect((record.previous == 0) == (record.id.offset == 1), "a first that is none",
+                       record.position);
+            } else {
+                expect(record.id.offset == known->second.offset + 1, "offsets not contiguous",
+                       record.position);
+                expect(record.previous == known->second.position, "a wrong back-link", record.position);
+            }
+            last_[record.id.epoch] = {record.id.offset, record.position};
+            arena.clear();
+        }
+        expect(cursor == log_.head(), "the end is not head", cursor);
+    }
+
+    void entries()
+    {
+        using namespace sharedlog;
+        std::set<std::uint32_t> chained, idle, free;
+        for (std::uint64_t b = 0; b < memory_.plan().bucketCount; ++b) {
+            for (std::uint32_t i = memory_.bucket(b); i != 0; i = memory_.entry(i).nextInBucket) {
+                expect(chained.insert(i).second, "an entry is chained twice", i);
+                if (!problem_.empty()) {
+                    return;
+                }
+            }
+        }
+        std::uint32_t previous = 0;
+        for (std::uint32_t i = header_.idleFirst; i != 0; previous = i, i = memory_.entry(i).idleNext) {
+            expect(idle.insert(i).second, "an entry is idle twice", i);
+            expect(memory_.entry(i).idlePrevious == previous, "idle list, backwards", i);
+            if (!problem_.empty()) {
+                return;
+            }
+        }
+        expect(header_.idleLast == previous, "the end of the idle list", previous);
+        for (std::uint32_t i = header_.freeEntry; i != 0; i = memory_.entry(i).nextInBucket) {
+            expect(free.insert(i).second, "an entry is free twice", i);
+            if (!problem_.empty()) {
+                return;
+            }
+        }
+        std::set<std::string> names;
+        std::set<std::uint64_t> epochs;
+        std::uint32_t used = 0, subscribed = 0;
+        for (std::uint32_t i = 1; i <= header_.entriesTouched; ++i) {
+            const Entry& entry = memory_.entry(i);
+            const bool alive = entry.epoch != 0;
+            expect(alive == (chained.count(i) != 0), "alive is chained", i);
+            expect(alive != (free.count(i) != 0), "alive is not free", i);
+            expect((alive && entry.subscribers == 0) == (idle.count(i) != 0), "idle is without subscribers",
+                   i);
+            if (!alive) {
+                continue;
+            }
+            ++used;
+            subscribed += entry.subscribers != 0 ? 1 : 0;
+            const std::string name(entry.name, entry.appBytes + entry.channelBytes);
+            expect(names.insert(name).second, "a channel has two entries", i);
+            expect(epochs.insert(entry.epoch).second, "an epoch was given twice", i);
+            const auto last = last_.find(entry.epoch);
+            if (last != last_.end()) {
+                expect(entry.lastOffset == last->second.offset, "last offset", i);
+                expect(entry.lastPosition == last->second.position, "last position", i);
+            } else {
+                expect(entry.lastPosition < log_.tail(), "a last record that is not there", i);
+            }
+        }
+        expect(header_.channels == used, "number of channels", used);
+        expect(header_.subscribedChannels == subscribed, "number of subscribed channels", subscribed);
+        expect(free.size() + used == header_.entriesTouched, "a lost entry", free.size());
+    }
+
+    void cells()
+    {
+        using namespace sharedlog;
+        std::set<std::uint32_t> seen;
+        std::uint64_t total = 0;
+        for (std::uint32_t i = 1; i <= header_.entriesTouched && problem_.empty(); ++i) {
+            const Entry& entry = memory_.entry(i);
+            std::uint64_t sum = 0;
+            std::set<std::uint32_t> slots;
+            for (std::uint32_t c = entry.epoch == 0 ? 0 : entry.firstCell; c != 0; c = memory_.cell(c).next) {
+                const Cell& cell = memory_.cell(c);
+                expect(seen.insert(c).second, "a cell is chained twice", c);
+                expect(cell.count != 0 && cell.entry == i, "a cell that is not the entry's", c);
+                expect(slots.insert(cell.slot).second, "two cells of one slot", c);
+                expect(log_.slotInUse(cell.slot), "a cell of a free slot", c);
+                if (!problem_.empty()) {
+                    return;
+                }
+                sum += cell.count;
+            }
+            expect(entry.subscribers == sum, "sum of an entry's cells", i);
+            total += sum;
+        }
+        for (std::uint32_t c = header_.freeCell; c != 0 && problem_.empty(); c = memory_.cell(c).next) {
+            expect(seen.insert(c).second, "a free cell is chained", c);
+            expect(memory_.cell(c).count == 0, "a free cell counts", c);
+        }
+        expect(seen.size() == header_.cellsTouched, "a lost cell", seen.size());
+        expect(header_.subscribers == total, "number of subscribers", total);
+    }
+
+    SharedLog& log_;
+    sharedlog::Memory memory_;
+    sharedlog::Header& header_;
+    std::map<std::uint64_t, Last> last_; // by epoch
+    std::string problem_;
+};
+
+} // namespace realtime::testing
