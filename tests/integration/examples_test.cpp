@@ -42,7 +42,7 @@ TEST(quickstart_serves_its_page_and_stores_every_event)
     expectEqual(post(nginx.url("/pub/visitors?event=click"), "{\"what\":\"x\"}").status, 200L); // ack=stored
     expectEqual(socket.receiveText(), "{\"what\":\"x\"}");
     expectEqual(stream.receive().event, "click");
-    const auto rows = query(nginx.directory() / "events.db", "select channel, event, data from events");
+    const auto rows = query(nginx.directory() / "data/events.db", "select channel, event, data from events");
     expectEqual(rows.size(), std::size_t{1});
     expectEqual(rows[0][1], "click");
     expectContains(get(nginx.url("/status?format=prometheus")).body, "realtime_");
@@ -114,7 +114,7 @@ TEST(tls_auth_lets_in_those_who_are_logged_in)
     expectEqual(send(publication).status, 200L);
     expectEqual(feed.receive().data, "for you");
     expectEqual(socket.receiveText(), "for you");
-    expectEqual(query(nginx.directory() / "events.db", "select channel from events").size(), std::size_t{1});
+    expectEqual(query(nginx.directory() / "data/events.db", "select channel from events").size(), std::size_t{1});
 }
 
 TEST_MAIN()

@@ -94,7 +94,7 @@ alive() {
     local pid
     pid=$(pid_of "$1")
     # A zombie does not count: whoever started it has not collected it yet.
-    [ -n "$pid" ] && [ -r "/proc/$pid/stat" ] && [ "$(awk '{print $3}' "/proc/$pid/stat")" != Z ]
+    [ -n "$pid" ] && grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$pid/status" 2>/dev/null
 }
 
 signal() {

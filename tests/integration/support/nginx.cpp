@@ -184,6 +184,8 @@ Nginx::Nginx(NginxOptions options)
     if (options_.tls) {
         makeCertificate(directory());
     }
+    std::filesystem::create_directory(directory() / "data");
+    std::filesystem::permissions(directory() / "data", std::filesystem::perms::all);
     rewrite(options_);
     start();
 }

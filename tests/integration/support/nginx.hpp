@@ -1,4 +1,4 @@
-// A real nginx with our module, in a prefix of its own, for one test.
+// A real nginx with our module, in a prefix of its own (with a directory data/ in it), for one test.
 #pragma once
 
 #include "support/files.hpp"
