@@ -287,9 +287,9 @@ void BrokerLoop::endRetryRound()
     }
 }
 
-void BrokerLoop::onNote(BrokerNote::Level level, std::string text)
+void BrokerLoop::onNote(BrokerNote::Level level, std::string text, std::string_view kind)
 {
-    notes_.add(level, named(text), LinkClock::now());
+    notes_.add(level, named(text), LinkClock::now(), kind);
 }
 
 BrokerLoop::Event BrokerLoop::takeInFlight(std::uint64_t handle)

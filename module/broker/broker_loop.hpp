@@ -67,7 +67,7 @@ private:
 
     void onStored(std::uint64_t handle) override;
     void onFailed(std::uint64_t handle) override;
-    void onNote(BrokerNote::Level level, std::string text) override;
+    void onNote(BrokerNote::Level level, std::string text, std::string_view kind) override;
 
     bool step(Time now); // false: done
     bool noticeStop(Time now);

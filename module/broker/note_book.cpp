@@ -4,16 +4,17 @@
 
 namespace realtime {
 
-void NoteBook::add(BrokerNote::Level level, std::string text, Clock::time_point now)
+void NoteBook::add(BrokerNote::Level level, std::string text, Clock::time_point now, std::string_view kind)
 {
+    const std::string_view sameAs = kind.empty() ? std::string_view(text) : kind;
     for (auto& entry : entries_) {
-        if (entry.note.text == text) {
+        if (entry.kind == sameAs) {
             ++entry.repeats;
             return;
         }
     }
-    if (entries_.size() < MaxTexts) {
-        entries_.push_back({{level, text}, now + Period, 0});
+    if (entries_.size() < MaxKinds) {
+        entries_.push_back({std::string(sameAs), {level, text}, now + Period, 0});
     }
     sink_({level, std::move(text)});
 }

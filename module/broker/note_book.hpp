@@ -1,4 +1,4 @@
-// Keeps the error log readable while something fails again and again: the first note of a text passes, repeats within
+// Keeps the error log readable while something fails again and again: the first note of a kind passes, repeats within
 // a minute are counted, and the minute's count follows as one line.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace realtime {
@@ -17,11 +18,12 @@ public:
     using Sink = std::function<void(BrokerNote)>;
 
     static constexpr std::chrono::seconds Period{60};
-    static constexpr std::size_t MaxTexts = 32; // further different texts pass unsummarised
+    static constexpr std::size_t MaxKinds = 32; // further kinds pass unsummarised
 
     explicit NoteBook(Sink sink) : sink_(std::move(sink)) {}
 
-    void add(BrokerNote::Level level, std::string text, Clock::time_point now);
+    // `kind` (empty: the text itself) tells what is a repeat.
+    void add(BrokerNote::Level level, std::string text, Clock::time_point now, std::string_view kind = {});
 
     // Writes the summaries that are due; returns when to call again (max: not before the next add()).
     Clock::time_point summarise(Clock::time_point now);
@@ -31,6 +33,7 @@ public:
 
 private:
     struct Entry {
+        std::string kind;
         BrokerNote note;
         Clock::time_point dueAt;
         std::uint64_t repeats = 0;
