@@ -33,6 +33,9 @@ target_include_directories(ngx_http_realtime_module SYSTEM PRIVATE
     ${NGINX_SOURCE}/src/event/quic ${NGINX_SOURCE}/src/os/unix ${NGINX_SOURCE}/src/http
     ${NGINX_SOURCE}/src/http/modules ${NGINX_SOURCE}/src/http/v2 ${NGINX_SOURCE}/src/http/v3 ${NGINX_OBJS})
 target_link_libraries(ngx_http_realtime_module PRIVATE realtime_core)
-target_link_options(ngx_http_realtime_module PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,relro -Wl,-z,now)
+# nginx opens modules RTLD_GLOBAL: nothing but what it looks up may be visible to other modules.
+set(exports ${CMAKE_CURRENT_SOURCE_DIR}/nginx/exports.map)
+target_link_options(ngx_http_realtime_module PRIVATE -Wl,--version-script=${exports} -Wl,-z,relro -Wl,-z,now)
+set_target_properties(ngx_http_realtime_module PROPERTIES LINK_DEPENDS ${exports})
 set_target_properties(ngx_http_realtime_module PROPERTIES
     PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

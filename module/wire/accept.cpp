@@ -164,7 +164,7 @@ bool isBelow(std::string_view host, std::string_view suffix)
 
 bool matches(std::string_view pattern, std::string_view text)
 {
-    if (pattern == "*" || sameText(pattern, text)) {
+    if (pattern == "*" || (pattern == "null" && text == "null")) {
         return true;
     }
     const auto wanted = parseOrigin(pattern);

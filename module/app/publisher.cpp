@@ -1,0 +1,97 @@
+#include "app/publisher.hpp"
+
+namespace realtime {
+
+namespace {
+
+PublishStatus statusOf(Offer offer)
+{
+    return offer == Offer::Full ? PublishStatus::BrokerFull : PublishStatus::BrokerAway;
+}
+
+BrokerEvent brokerEvent(const App& app, const Publication& publication, const BrokerRoute& route,
+                        const ChannelPolicy& policy, const MessageId& id)
+{
+    BrokerEvent event;
+    event.messageId = toString(id);
+    event.app = app.id;
+    event.channel = publication.channel;
+    event.event = publication.event.empty() ? "message" : publication.event;
+    event.contentType = publication.contentType;
+    event.data = publication.data;
+    event.routingKey =
+        route.routingKey ? route.routingKey->expand(app.id, publication.channel, event.event, policy.captures)
+                         : std::string(publication.channel);
+    event.userId = publication.userId;
+    event.socketId = publication.origin;
+    event.timeMs = publication.timeMs;
+    event.token = publication.token;
+    return event;
+}
+
+} // namespace
+
+Published Publisher::publish(const App& app, const Publication& publication)
+{
+    Published published;
+    ChannelPolicy policy = app.policyOf(publication.channel);
+
+    for (const BrokerRoute& route : *policy.brokers) {
+        Offer offer = find(route.broker)->admits(publication.data.size());
+        if (offer != Offer::Queued) {
+            published.status = statusOf(offer);
+            return published;
+        }
+    }
+
+    HubLog& log = hub_.log(policy.log);
+    AppendResult appended = log.log.append(
+        {
+            .app = app.id,
+            .channel = publication.channel,
+            .event = publication.event,
+            .contentType = publication.contentType,
+            .data = publication.data,
+            .origin = publication.origin,
+            .userId = publication.userId,
+            .timeMs = publication.timeMs,
+            .flags = 0,
+            .idempotencyKey = publication.idempotencyKey,
+        },
+        log.slot, *log.wakeUp);
+    published.id = appended.id;
+    published.subscribers = appended.subscribers;
+    switch (appended.status) {
+    case AppendStatus::Appended:
+        break;
+    case AppendStatus::Repeated:
+        published.status = PublishStatus::Repeated;
+        return published;
+    case AppendStatus::TooLarge:
+        published.status = PublishStatus::TooLarge;
+        return published;
+    case AppendStatus::ChannelsFull:
+        published.status = PublishStatus::ChannelsFull;
+        return published;
+    }
+
+    for (const BrokerRoute& route : *policy.brokers) {
+        // Admitted above, and only this thread fills the queues.
+        Offer offer = find(route.broker)->offer(brokerEvent(app, publication, route, policy, appended.id));
+        published.stores += offer == Offer::Queued ? 1 : 0;
+    }
+    return published;
+}
+
+// The configuration has made sure that every route names a broker.
+Broker* Publisher::find(std::string_view name) const
+{
+    for (const NamedBroker& one : brokers_) {
+        if (one.name == name) {
+            return one.broker.get();
+        }
+    }
+    return nullptr;
+}
+
+} // namespace realtime

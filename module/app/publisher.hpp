@@ -1,0 +1,68 @@
+// The only way in for an event, whoever publishes it: app -> channel rule -> log and brokers.
+//
+// Thread     the worker's event loop.
+// Order      an event that a rule sends to brokers is first admitted by all of them, then broadcast, then queued:
+//            what cannot be kept is not broadcast either.
+#pragma once
+
+#include "app/app.hpp"
+#include "broker/broker.hpp"
+#include "hub/hub.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace realtime {
+
+// Limits (size, name) are checked by the caller, who knows the words to refuse with.
+struct Publication {
+    std::string_view channel;
+    std::string_view event; // empty: "message"
+    std::string_view contentType;
+    std::string_view data;
+    std::string_view origin; // connection id of the publisher, skipped by delivery
+    std::string_view userId;
+    std::string_view idempotencyKey;
+    std::int64_t timeMs = 0;
+    std::uint64_t token = 0; // not 0: each broker's completion is to come back with it
+};
+
+enum class PublishStatus {
+    Published,
+    Repeated,     // the idempotency key was seen; `id` is the first event's
+    BrokerFull,   // a broker that the rule names has no room; nothing was broadcast
+    BrokerAway,   // or cannot store anything now; nothing was broadcast
+    TooLarge,     // for the zone
+    ChannelsFull, // the zone's channel directory is full of subscribed channels
+};
+
+struct Published {
+    PublishStatus status = PublishStatus::Published;
+    MessageId id;
+    std::uint32_t subscribers = 0;
+    std::uint32_t stores =
+        0; // brokers that have taken it: so many completions come back, if there is a token
+};
+
+// A broker of this worker and what it is called in the configuration.
+struct NamedBroker {
+    std::string name;
+    std::unique_ptr<Broker> broker;
+};
+
+class Publisher {
+public:
+    Publisher(Hub& hub, const std::vector<NamedBroker>& brokers) : hub_(hub), brokers_(brokers) {}
+
+    Published publish(const App& app, const Publication& publication);
+
+private:
+    Broker* find(std::string_view name) const;
+
+    Hub& hub_;
+    const std::vector<NamedBroker>& brokers_;
+};
+
+} // namespace realtime

@@ -1,0 +1,558 @@
+#include "hub/hub.hpp"
+
+#include <algorithm>
+
+namespace realtime {
+
+namespace {
+
+constexpr HistoryLimit Unlimited{~0U, 0};
+
+// Turns of the read loop in which only events of no concern came in: after so many, let others run.
+constexpr int MaxIdleReads = 8;
+
+// Times that pump() looks for more within one call.
+constexpr int MaxExtensions = 4;
+
+bool followsSeveral(const Subscriber& subscriber)
+{
+    return subscriber.subscriptions() != nullptr && subscriber.subscriptions()->next != nullptr;
+}
+
+ConnectionId originOf(const LogRecord& record)
+{
+    return record.origin.empty() ? 0 : parseConnectionId(record.origin).value_or(0);
+}
+
+} // namespace
+
+struct Replay {
+    struct Item {
+        LogPosition position = 0;
+        Subscription* subscription = nullptr;
+    };
+    std::vector<Item> items; // in the order of the log
+    std::size_t next = 0;
+
+    void sort()
+    {
+        std::sort(items.begin(), items.end(),
+                  [](const Item& a, const Item& b) { return a.position < b.position; });
+    }
+};
+
+Subscriber::Subscriber(Encoding encoding) : encoding_(encoding) {}
+
+Subscriber::~Subscriber() = default;
+
+Hub::Hub(std::vector<HubLog> logs)
+{
+    logs_.reserve(logs.size());
+    for (HubLog& log : logs) {
+        LogPosition head = log.log.head();
+        logs_.push_back(LogState{log, head, {}});
+    }
+}
+
+Hub::~Hub() = default;
+
+bool Hub::wants(std::uint64_t epoch) const
+{
+    return reading_->channels.contains(epoch);
+}
+
+LocalChannel* Hub::find(const LogState& state, std::uint64_t epoch) const
+{
+    auto it = state.channels.find(epoch);
+    return it == state.channels.end() ? nullptr : it->second.get();
+}
+
+void Hub::openSlot(std::uint32_t index, std::uint32_t slot)
+{
+    logs_[index].source.slot = slot;
+    logs_[index].cursor = logs_[index].source.log.head();
+}
+
+// --- joining and leaving ----------------------------------------------------------------------------------------
+
+Joined Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> channels, const Since& since,
+                 std::int64_t nowMs)
+{
+    LogState& state = logs_[channels.front().log];
+    if (state.source.slot == SharedLog::NoSlot) {
+        return Joined::NoSlot;
+    }
+    for (const ChannelRequest& request : channels) {
+        if (request.log != channels.front().log) {
+            return Joined::SeveralZones;
+        }
+    }
+
+    std::vector<ChannelRequest>
+        added; // beside the list of subscriptions, newest first there, oldest first here
+    for (const ChannelRequest& request : channels) {
+        bool again = std::any_of(added.begin(), added.end(), [&](const ChannelRequest& other) {
+            return other.app == request.app && other.channel == request.channel;
+        });
+        if (again) {
+            continue;
+        }
+        auto result = state.source.log.subscribe(state.source.slot, request.app, request.channel);
+        if (!result) {
+            drop(subscriber, false);
+            return Joined::ChannelsFull;
+        }
+        auto& local = state.channels[result->channel.epoch];
+        if (!local) {
+            local = std::make_unique<LocalChannel>();
+            local->app = request.app;
+            local->name = request.channel;
+            local->ref = result->channel;
+            local->log = request.log;
+            local->lastOffset = result->lastOffset;
+        }
+        auto* subscription = new Subscription;
+        subscription->subscriber = &subscriber;
+        subscription->channel = local.get();
+        subscription->lastOffset = result->lastOffset;
+        subscription->index = static_cast<std::uint32_t>(local->subscriptions.size());
+        subscription->next = subscriber.subscriptions_;
+        local->subscriptions.push_back(subscription);
+        subscriber.subscriptions_ = subscription;
+        added.push_back(request);
+    }
+    if (followsSeveral(subscriber)) {
+        for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next) {
+            s->channel->several++;
+        }
+    }
+
+    if (since.kind != Since::Kind::Latest) {
+        std::reverse(added.begin(), added.end()); // as the list of subscriptions is
+        beginReplay(state, subscriber, added, since, nowMs);
+        pump(subscriber, nowMs);
+    }
+    return Joined::Ok;
+}
+
+void Hub::leave(Subscriber& subscriber)
+{
+    drop(subscriber, followsSeveral(subscriber));
+}
+
+void Hub::drop(Subscriber& subscriber, bool countedAsSeveral)
+{
+    while (Subscription* subscription = subscriber.subscriptions_) {
+        subscriber.subscriptions_ = subscription->next;
+        subscription->channel->several -= countedAsSeveral ? 1 : 0;
+        unlink(subscription);
+    }
+    subscriber.replay_.reset();
+    if (subscriber.flushPending_) {
+        subscriber.flushPending_ = false;
+        std::erase(toFlush_, &subscriber);
+    }
+}
+
+void Hub::unlink(Subscription* subscription)
+{
+    LocalChannel& channel = *subscription->channel;
+    LogState& state = logs_[channel.log];
+
+    channel.subscriptions.back()->index = subscription->index;
+    channel.subscriptions[subscription->index] = channel.subscriptions.back();
+    channel.subscriptions.pop_back();
+    state.source.log.unsubscribe(state.source.slot, channel.ref);
+    delete subscription;
+
+    if (channel.subscriptions.empty()) {
+        state.channels.erase(channel.ref.epoch);
+    }
+}
+
+// --- live delivery ----------------------------------------------------------------------------------------------
+
+bool Hub::drain()
+{
+    bool more = false;
+    for (LogState& state : logs_) {
+        if (state.source.slot != SharedLog::NoSlot) {
+            more |= drainLog(state);
+        }
+    }
+    return more;
+}
+
+bool Hub::drainLog(LogState& state)
+{
+    SharedLog& log = state.source.log;
+    reading_ = &state;
+    // Nothing before the event that woke us was for our channels.
+    state.cursor = std::max(state.cursor, log.awake(state.source.slot));
+
+    bool more = true;
+    for (int idleReads = 0; idleReads < MaxIdleReads && arena_.used() < MaxTurnBytes;) {
+        LogRecord record;
+        ReadStatus status = log.next(state.cursor, *this, arena_, record);
+        if (status == ReadStatus::Record) {
+            LocalChannel* channel = find(state, record.id.epoch);
+            if (channel != nullptr && record.id.offset > channel->lastOffset) {
+                take(*channel, record);
+            }
+        } else if (status == ReadStatus::Overtaken) {
+            stats_.overtaken++;
+            catchUp(state);
+        } else if (log.sleep(state.source.slot, state.cursor)) {
+            more = false;
+            break;
+        } else {
+            idleReads++;
+        }
+    }
+    finishTurn();
+    return more;
+}
+
+void Hub::take(LocalChannel& channel, const LogRecord& record)
+{
+    if (record.id.offset != channel.lastOffset + 1) {
+        deliverBatches();
+        for (Subscription* subscription : channel.subscriptions) {
+            if (subscription->lastOffset + 1 < record.id.offset && !subscription->subscriber->replaying()) {
+                announceGap(*subscription);
+            }
+        }
+    }
+    channel.lastOffset = record.id.offset;
+
+    ConnectionId origin = originOf(record);
+    if (channel.several > 0) {
+        std::array<FramePtr, EncodingCount> frames;
+        for (Subscription* subscription : channel.subscriptions) {
+            Subscriber& subscriber = *subscription->subscriber;
+            if (followsSeveral(subscriber) && !subscriber.replaying()) {
+                enqueueOne(*subscription, record, origin,
+                           frames[static_cast<std::size_t>(subscriber.encoding())]);
+            }
+        }
+    }
+    if (channel.several < channel.subscriptions.size()) {
+        Batch& batch = batchOf(channel);
+        batch.records.push_back(record);
+        batch.origins.push_back(origin);
+        batch.anyOrigin |= origin != 0;
+    }
+}
+
+Hub::Batch& Hub::batchOf(LocalChannel& channel)
+{
+    if (channel.batch == 0) {
+        if (batchCount_ == batches_.size()) {
+            batches_.emplace_back();
+        }
+        batches_[batchCount_].channel = &channel;
+        channel.batch = static_cast<std::uint32_t>(++batchCount_);
+    }
+    return batches_[channel.batch - 1];
+}
+
+void Hub::deliverBatches()
+{
+    for (std::size_t i = 0; i < batchCount_; i++) {
+        Batch& batch = batches_[i];
+        for (Subscription* subscription : batch.channel->subscriptions) {
+            const Subscriber& subscriber = *subscription->subscriber;
+            if (!followsSeveral(subscriber) && !subscriber.replaying()) {
+                deliver(batch, *subscription);
+            }
+        }
+        batch.channel->batch = 0;
+        batch.records.clear();
+        batch.origins.clear();
+        batch.anyOrigin = false;
+        batch.frames.fill(nullptr);
+    }
+    batchCount_ = 0;
+}
+
+void Hub::deliver(Batch& batch, Subscription& subscription)
+{
+    Subscriber& subscriber = *subscription.subscriber;
+    bool some = subscription.lastOffset >= batch.records.front().id.offset;
+    if (batch.anyOrigin && subscriber.skips() != 0) {
+        some |=
+            std::find(batch.origins.begin(), batch.origins.end(), subscriber.skips()) != batch.origins.end();
+    }
+    if (some) {
+        for (std::size_t i = 0; i < batch.records.size(); i++) {
+            FramePtr frame;
+            enqueueOne(subscription, batch.records[i], batch.origins[i], frame);
+        }
+        return;
+    }
+
+    FramePtr& frame = batch.frames[static_cast<std::size_t>(subscriber.encoding())];
+    if (!frame) {
+        frame = encode(subscriber.encoding(), batch.records);
+    }
+    subscription.lastOffset = batch.records.back().id.offset;
+    auto events = static_cast<std::uint32_t>(batch.records.size());
+    subscriber.enqueue(frame, events);
+    stats_.delivered += events;
+    flushLater(subscriber);
+}
+
+void Hub::enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
+                     FramePtr& frame)
+{
+    if (record.id.offset <= subscription.lastOffset) {
+        return;
+    }
+    subscription.lastOffset = record.id.offset;
+    Subscriber& subscriber = *subscription.subscriber;
+    if (origin != 0 && origin == subscriber.skips()) {
+        return;
+    }
+    if (!frame) {
+        frame = encode(subscriber.encoding(), {&record, 1});
+    }
+    subscriber.enqueue(frame, 1);
+    stats_.delivered++;
+    flushLater(subscriber);
+}
+
+void Hub::announceGap(Subscription& subscription)
+{
+    stats_.gaps++;
+    Subscriber& subscriber = *subscription.subscriber;
+    FramePtr frame = encodeGap(subscriber.encoding(), subscription.channel->name);
+    if (!frame) {
+        subscriber.cutOff(subscription.channel->name);
+        return;
+    }
+    subscriber.enqueue(frame, 0);
+    flushLater(subscriber);
+}
+
+void Hub::flushLater(Subscriber& subscriber)
+{
+    if (!subscriber.flushPending_) {
+        subscriber.flushPending_ = true;
+        toFlush_.push_back(&subscriber);
+    }
+}
+
+void Hub::finishTurn()
+{
+    deliverBatches();
+    for (Subscriber* subscriber : toFlush_) {
+        subscriber->flushPending_ = false;
+        subscriber->flush();
+    }
+    toFlush_.clear();
+    arena_.clear();
+}
+
+// The ring ran over our cursor. Back-links still lead to whatever is left of each channel that we serve.
+void Hub::catchUp(LogState& state)
+{
+    struct Missed {
+        LogPosition position;
+        LocalChannel* channel;
+    };
+    std::vector<Missed> missed;
+    for (auto& [epoch, channel] : state.channels) {
+        History history = state.source.log.history(channel->ref, channel->lastOffset, Unlimited, 0);
+        for (LogPosition position : history.positions) {
+            missed.push_back({position, channel.get()});
+        }
+        if (history.positions.empty() && !history.complete) {
+            lose(state, *channel);
+        }
+    }
+    std::sort(missed.begin(), missed.end(),
+              [](const Missed& a, const Missed& b) { return a.position < b.position; });
+
+    for (const Missed& one : missed) {
+        LogRecord record;
+        // What is overwritten by now shows as a hole before the next event of the channel: take() announces it.
+        if (state.source.log.readAt(one.position, arena_, record) &&
+            record.id.offset > one.channel->lastOffset) {
+            take(*one.channel, record);
+        }
+        if (arena_.used() >= MaxTurnBytes) {
+            finishTurn();
+        }
+    }
+}
+
+// All events that the channel has had since are gone, and there is none left to show the hole.
+void Hub::lose(const LogState& state, LocalChannel& channel)
+{
+    auto info = state.source.log.info(channel.ref);
+    if (!info || info->lastOffset <= channel.lastOffset) {
+        return;
+    }
+    channel.lastOffset = info->lastOffset;
+    for (Subscription* subscription : channel.subscriptions) {
+        if (!subscription->subscriber->replaying()) {
+            skipTo(*subscription, channel.lastOffset);
+        }
+    }
+}
+
+void Hub::skipTo(Subscription& subscription, std::uint64_t offset)
+{
+    if (subscription.lastOffset < offset) {
+        subscription.lastOffset = offset;
+        announceGap(subscription);
+    }
+}
+
+// --- history ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+const MessageId* idOf(const Since& since, std::uint64_t epoch)
+{
+    for (const MessageId& id : since.ids) {
+        if (id.epoch == epoch) {
+            return &id;
+        }
+    }
+    return nullptr;
+}
+
+} // namespace
+
+void Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const ChannelRequest> requests,
+                      const Since& since, std::int64_t nowMs)
+{
+    SharedLog& log = state.source.log;
+    auto replay = std::make_unique<Replay>();
+
+    // The cut: the youngest of the events that the subscriber names. Channels that it names none of start there.
+    LogPosition cut = 0;
+    bool anyKnown = false;
+    bool cutLost = false;
+    for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next) {
+        if (const MessageId* id = idOf(since, s->channel->ref.epoch); id != nullptr && id->offset > 0) {
+            LogPosition position = log.locate(s->channel->ref, id->offset);
+            anyKnown = true;
+            cutLost |= position == 0;
+            cut = std::max(cut, position);
+        }
+    }
+
+    std::size_t i = 0;
+    for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next, i++) {
+        const HistoryLimit& limit = requests[i].history;
+        const MessageId* id = idOf(since, s->channel->ref.epoch);
+        History history;
+        if (since.kind == Since::Kind::Earliest) {
+            history = log.history(s->channel->ref, 0, limit, nowMs);
+            history.complete = true; // nothing was promised
+        } else if (id != nullptr && id->offset <= s->lastOffset) {
+            history = log.history(s->channel->ref, id->offset, limit, nowMs);
+        } else if (id == nullptr && anyKnown && (cut != 0 || !cutLost)) {
+            history = log.historyBehind(s->channel->ref, cut, limit, nowMs);
+        } else {
+            // An id of a life of the channel that is over, or one that was never given out.
+            history = log.history(s->channel->ref, 0, limit, nowMs);
+            history.complete = history.complete && id == nullptr && anyKnown;
+        }
+
+        // Publishers go on meanwhile: what they have overwritten by now is a gap as well.
+        auto position = history.positions.begin();
+        LogRecord first;
+        while (position != history.positions.end() && !log.readAt(*position, arena_, first)) {
+            ++position;
+            history.complete = false;
+        }
+        if (!history.complete) {
+            announceGap(*s);
+        }
+        if (position == history.positions.end()) {
+            continue; // lastOffset stays what it was at the subscription
+        }
+        s->lastOffset = first.id.offset - 1;
+        for (; position != history.positions.end(); ++position) {
+            replay->items.push_back({*position, s});
+        }
+    }
+    arena_.clear();
+
+    if (!replay->items.empty()) {
+        replay->sort();
+        subscriber.replay_ = std::move(replay);
+    }
+}
+
+void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
+{
+    if (subscriber.subscriptions_ == nullptr) {
+        return;
+    }
+    LogState& state = logs_[subscriber.subscriptions_->channel->log];
+
+    std::size_t sent = 0;
+    int extensions = 0;
+    while (subscriber.replay_ != nullptr && sent < ReplayBytes) {
+        Replay& replay = *subscriber.replay_;
+        if (replay.next == replay.items.size()) {
+            if (!extendReplay(state, subscriber, nowMs, ++extensions > MaxExtensions)) {
+                subscriber.replay_.reset();
+            }
+            continue;
+        }
+        const Replay::Item& item = replay.items[replay.next++];
+        LogRecord record;
+        if (!state.source.log.readAt(item.position, arena_, record)) {
+            continue; // overwritten by now: the next event of the channel that is left shows the hole
+        }
+        if (record.id.offset > item.subscription->lastOffset + 1) {
+            announceGap(*item.subscription);
+        }
+        FramePtr frame;
+        enqueueOne(*item.subscription, record, originOf(record), frame);
+        sent += frame ? frame->size() : 0;
+    }
+    finishTurn();
+}
+
+// The list is worked off; meanwhile more may have gone through the hub that this subscriber did not get.
+// `giveUp`: publishers are faster than the reading; announce the gap and go on live.
+bool Hub::extendReplay(LogState& state, Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
+{
+    Replay& replay = *subscriber.replay_;
+    replay.items.clear();
+    replay.next = 0;
+    for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next) {
+        if (s->lastOffset >= s->channel->lastOffset) {
+            continue;
+        }
+        History history;
+        if (!giveUp) {
+            history = state.source.log.history(s->channel->ref, s->lastOffset, Unlimited, nowMs);
+        }
+        if (history.positions.empty()) {
+            skipTo(*s, s->channel->lastOffset);
+        }
+        for (LogPosition position : history.positions) {
+            replay.items.push_back({position, s});
+        }
+    }
+    replay.sort();
+    return !replay.items.empty();
+}
+
+HubStats Hub::stats() const
+{
+    HubStats stats = stats_;
+    for (const LogState& state : logs_) {
+        stats.channels += static_cast<std::uint32_t>(state.channels.size());
+    }
+    return stats;
+}
+
+} // namespace realtime

@@ -1,0 +1,142 @@
+// The hub: which subscribers of THIS worker follow which channel, and the way of every event from the log to them.
+//
+// Thread     the worker's event loop; one Hub a worker.
+// Order      all subscribers see a channel's events in the order of the log. A subscriber of several channels sees
+//            all of them in the order of the log, so that the id of the last event it got is a position in them all.
+// Delivery   each event once to each subscriber, or a gap that is announced. What arrives together goes out
+//            together: a turn enqueues everything first and flushes each subscriber once.
+// Memory     a turn holds at most MaxTurnBytes of events; one LocalChannel a channel with local subscribers.
+// Not here   sockets (nginx/), the decision who may subscribe (nginx/, app/), other workers (log/).
+#pragma once
+
+#include "hub/since.hpp"
+#include "hub/subscriber.hpp"
+#include "log/shared_log.hpp"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace realtime {
+
+// One log that this worker reads, the slot that it holds there, and how it wakes the other workers.
+struct HubLog {
+    SharedLog log;
+    std::uint32_t slot = SharedLog::NoSlot;
+    WakeUp* wakeUp = nullptr;
+};
+
+struct LocalChannel {
+    std::string app;
+    std::string name;
+    ChannelRef ref;
+    std::uint32_t log = 0;        // index of its log
+    std::uint32_t batch = 0;      // 1 + index of this turn's batch; 0: none
+    std::uint64_t lastOffset = 0; // events up to it have been through this worker's hub
+    std::vector<Subscription*> subscriptions;
+    std::uint32_t several = 0; // subscriptions of it whose subscriber follows other channels too
+};
+
+struct ChannelRequest {
+    std::string_view app;
+    std::string_view channel;
+    std::uint32_t log = 0;
+    HistoryLimit history;
+};
+
+enum class Joined {
+    Ok,
+    ChannelsFull, // the zone's directory is full of subscribed channels
+    SeveralZones, // one subscription must stay in one zone
+    NoSlot,       // too many workers live: this one has no slot in the zone (yet)
+};
+
+struct HubStats {
+    std::uint64_t delivered = 0; // events, once a subscriber
+    std::uint64_t gaps = 0;      // announced
+    std::uint64_t overtaken = 0; // times that the ring ran over this worker's cursor
+    std::uint32_t channels = 0;  // with local subscribers
+};
+
+class Hub final : private Interest {
+public:
+    static constexpr std::size_t MaxTurnBytes = 1 << 20;
+    static constexpr std::size_t ReplayBytes = 64 << 10;
+
+    explicit Hub(std::vector<HubLog> logs);
+    ~Hub();
+    Hub(const Hub&) = delete;
+    Hub& operator=(const Hub&) = delete;
+
+    // Adds `subscriber` to all of `channels` (at least one; doubles count once) or to none. What `since` asks for
+    // begins to come before it returns, gaps announced in their place; see pump().
+    Joined join(Subscriber& subscriber, std::span<const ChannelRequest> channels, const Since& since,
+                std::int64_t nowMs);
+    // Brings a replaying subscriber further: enqueues and flushes about ReplayBytes from the log. So a long history
+    // waits in the log, not in memory, however slow the subscriber is. It gets live events once it has caught up.
+    void pump(Subscriber& subscriber, std::int64_t nowMs);
+    // Ends all subscriptions of `subscriber`; it hears nothing more.
+    void leave(Subscriber& subscriber);
+
+    // Delivers what has come to the logs, at most a turn of it from each. True: there is more, call again soon.
+    bool drain();
+
+    // The worker has got its slot in a log: from now on it reads there.
+    void openSlot(std::uint32_t index, std::uint32_t slot);
+    HubLog& log(std::uint32_t index) { return logs_[index].source; }
+    std::size_t logCount() const { return logs_.size(); }
+    HubStats stats() const;
+
+private:
+    struct LogState {
+        HubLog source;
+        LogPosition cursor = 0;
+        std::unordered_map<std::uint64_t, std::unique_ptr<LocalChannel>> channels; // by epoch
+    };
+    struct Batch {
+        LocalChannel* channel = nullptr;
+        std::vector<LogRecord> records;
+        std::vector<ConnectionId> origins; // beside `records`; 0: from outside
+        bool anyOrigin = false;
+        std::array<FramePtr, EncodingCount> frames; // of all records, made when first wanted
+    };
+
+    bool wants(std::uint64_t epoch) const override;
+    LocalChannel* find(const LogState& state, std::uint64_t epoch) const;
+    void drop(Subscriber& subscriber, bool countedAsSeveral);
+    void unlink(Subscription* subscription);
+
+    bool drainLog(LogState& state);
+    void take(LocalChannel& channel, const LogRecord& record);
+    void catchUp(LogState& state);
+    void lose(const LogState& state, LocalChannel& channel);
+    void skipTo(Subscription& subscription, std::uint64_t offset); // with a gap announced, if it is behind
+    Batch& batchOf(LocalChannel& channel);
+    void deliverBatches();
+    void deliver(Batch& batch, Subscription& subscription);
+    // `frame`: the record in this subscriber's encoding, made if null.
+    void enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
+                    FramePtr& frame);
+    void announceGap(Subscription& subscription);
+    void flushLater(Subscriber& subscriber);
+    void finishTurn();
+
+    void beginReplay(LogState& state, Subscriber& subscriber, std::span<const ChannelRequest> requests,
+                     const Since& since, std::int64_t nowMs);
+    bool extendReplay(LogState& state, Subscriber& subscriber, std::int64_t nowMs, bool giveUp);
+
+    std::vector<LogState> logs_;
+    const LogState* reading_ = nullptr; // whose records wants() is asked about
+    std::vector<Batch> batches_;        // the first batchCount_ are this turn's
+    std::size_t batchCount_ = 0;
+    std::vector<Subscriber*> toFlush_;
+    RecordArena arena_;
+    HubStats stats_;
+};
+
+} // namespace realtime

@@ -1,0 +1,142 @@
+// The configuration as the directives leave it. Lives in the cycle's pool; workers read it.
+#pragma once
+
+#include "nginx/ngx.hpp"
+
+#include "app/app.hpp"
+#include "broker/broker.hpp"
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+extern ngx_module_t ngx_http_realtime_module;
+
+namespace realtime {
+
+// Where a name was written that can only be looked up when everything has been read.
+struct ConfPlace {
+    ngx_str_t file = ngx_null_string;
+    ngx_uint_t line = 0;
+};
+
+struct ZoneConf {
+    std::string name;
+    std::size_t size = 0;
+    ngx_shm_zone_t* shared = nullptr; // `data` points to the log's memory once it is laid out
+    ngx_cycle_t* cycle = nullptr;     // of this configuration
+
+    std::span<std::byte> memory() const; // of its log, once the zone is mapped
+};
+
+struct BrokerConf {
+    BrokerConfig config;
+    ConfPlace place;
+    bool exchangeSet = false;
+};
+
+struct AppConf {
+    App app;
+    ConfPlace place;
+    bool declared = false; // by a block: the app `default` is there without one
+    // Names in it, and where they stand.
+    struct Reference {
+        std::string name;
+        ConfPlace place;
+    };
+    std::vector<Reference> brokers;
+    std::vector<Reference> zones;
+};
+
+struct MainConf {
+    std::vector<std::unique_ptr<ZoneConf>> zones; // the first is the default, and holds the counters
+    std::vector<std::unique_ptr<BrokerConf>> brokers;
+    std::vector<std::unique_ptr<AppConf>> apps;
+    ngx_msec_t drain = NGX_CONF_UNSET_MSEC;
+    std::vector<struct LocConf*> endpoints; // all locations of ours
+    BrokerConf* block = nullptr;            // while its block is read
+    AppConf* appBlock = nullptr;
+    ChannelRule* ruleBlock = nullptr;
+
+    ZoneConf* zone(std::string_view name) const;
+    BrokerConf* broker(std::string_view name) const;
+    AppConf* app(std::string_view id) const;
+};
+
+enum EndpointKind : ngx_uint_t { Publish = 1, Subscribe = 2, PubSub = Publish | Subscribe, Status = 4 };
+enum class Ack : ngx_uint_t { Log, Stored, Broker };
+
+// Plain, since the directive table uses offsetof().
+struct LocConf {
+    ngx_uint_t kind;       // EndpointKind; 0: not ours
+    ngx_array_t* channels; // of ngx_http_complex_value_t
+    ngx_http_complex_value_t* event;
+    ngx_str_t appId;
+    ConfPlace place; // of the endpoint directive
+    AppConf* app;
+    Ack ack;
+    bool echo;
+
+    std::size_t maxMessageBytes;
+    std::size_t bufferBytes;
+    ngx_msec_t ping;
+    ngx_msec_t timeout;
+    std::vector<std::string>* origins; // null: the endpoint's default
+
+    ngx_http_core_loc_conf_t* core; // of this location
+};
+
+inline MainConf& mainConf(ngx_http_request_t* r)
+{
+    return *static_cast<MainConf*>(ngx_http_get_module_main_conf(r, ngx_http_realtime_module));
+}
+
+inline LocConf& locConf(ngx_http_request_t* r)
+{
+    return *static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_realtime_module));
+}
+
+// Null if the cycle has no http block.
+MainConf* mainConf(ngx_cycle_t* cycle);
+
+ConfPlace placeOf(ngx_conf_t* cf);
+
+// Types of directives within our blocks, as NGX_HTTP_UPS_CONF is for `upstream`. No http module uses these bits.
+inline constexpr ngx_uint_t InBroker = 0x00100000;
+inline constexpr ngx_uint_t InApp = 0x00200000;
+inline constexpr ngx_uint_t InChannels = 0x00400000;
+
+// conf_blocks.cpp: realtime_broker, realtime_app, channels, and what stands in them.
+char* brokerBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* brokerDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* appBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* appDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* channelsBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* channelsDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+// Names that could not be looked up while the file was read. Logs and fails like `nginx -t` wants.
+ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf);
+
+// endpoints' content handlers
+ngx_int_t publishHandler(ngx_http_request_t* r);
+ngx_int_t subscribeHandler(ngx_http_request_t* r);
+ngx_int_t pubsubHandler(ngx_http_request_t* r);
+ngx_int_t statusHandler(ngx_http_request_t* r);
+
+// variables.cpp
+ngx_int_t addVariables(ngx_conf_t* cf);
+
+// zone.cpp
+char* zoneDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+// In the master, before it forks: the descriptors that wake workers.
+ngx_int_t makeWakeDescriptors(MainConf& conf, ngx_log_t* log);
+
+// conf.cpp
+extern ngx_command_t commands[];
+void* createMainConf(ngx_conf_t* cf);
+char* initMainConf(ngx_conf_t* cf, void* conf);
+void* createLocConf(ngx_conf_t* cf);
+char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child);
+ngx_int_t postconfiguration(ngx_conf_t* cf);
+
+} // namespace realtime

@@ -1,0 +1,565 @@
+// The blocks realtime_broker, realtime_app and channels. Every mistake becomes one line with file and line number.
+#include "nginx/conf.hpp"
+
+#include "nginx/guard.hpp"
+#include "nginx/str.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <span>
+#include <stdexcept>
+#include <unistd.h>
+
+namespace realtime {
+
+namespace {
+
+// What a directive function throws: the sentence that `nginx -t` shows.
+struct ConfError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+std::string quoted(std::string_view text)
+{
+    return '"' + std::string(text) + '"';
+}
+
+std::span<ngx_str_t> argumentsOf(ngx_conf_t* cf)
+{
+    return {static_cast<ngx_str_t*>(cf->args->elts), cf->args->nelts};
+}
+
+// Runs the function of a directive; an exception is its refusal.
+template <class Body> char* reading(ngx_conf_t* cf, Body&& body) noexcept
+{
+    try {
+        body();
+        return NGX_CONF_OK;
+    } catch (const std::exception& e) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", e.what());
+    } catch (...) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "unknown exception");
+    }
+    return static_cast<char*>(NGX_CONF_ERROR);
+}
+
+char* readBlock(ngx_conf_t* cf, ngx_uint_t type)
+{
+    ngx_conf_t saved = *cf;
+    cf->cmd_type = type;
+    char* result = ngx_conf_parse(cf, nullptr);
+    *cf = saved;
+    return result;
+}
+
+std::string validName(const ngx_str_t& argument, const char* what)
+{
+    std::string_view name = view(argument);
+    bool good = !name.empty() && name.size() <= MaxAppBytes &&
+                std::all_of(name.begin(), name.end(), [](unsigned char c) { return c > ' ' && c < 0x7f; });
+    if (!good) {
+        throw ConfError("invalid " + std::string(what) + ' ' + quoted(name) +
+                        ": 1 to 64 printable characters");
+    }
+    return std::string(name);
+}
+
+std::chrono::milliseconds parseTime(std::string_view text)
+{
+    ngx_str_t value = borrow(text);
+    ngx_int_t ms = ngx_parse_time(&value, 0);
+    if (ms == NGX_ERROR) {
+        throw ConfError("invalid time " + quoted(text));
+    }
+    return std::chrono::milliseconds(ms);
+}
+
+std::uint32_t parseCount(std::string_view text, std::uint32_t most)
+{
+    ngx_str_t value = borrow(text);
+    ngx_int_t n = ngx_atoi(value.data, value.len);
+    if (n == NGX_ERROR || n < 1 || n > static_cast<ngx_int_t>(most)) {
+        throw ConfError("invalid number " + quoted(text) + ": 1 to " + std::to_string(most));
+    }
+    return static_cast<std::uint32_t>(n);
+}
+
+std::string readableFile(ngx_conf_t* cf, const ngx_str_t& argument)
+{
+    ngx_str_t path = argument;
+    if (ngx_conf_full_name(cf->cycle, &path, 1) != NGX_OK) {
+        throw std::bad_alloc();
+    }
+    std::string name(view(path));
+    if (access(name.c_str(), R_OK) != 0) {
+        throw ConfError("cannot read " + quoted(name) + ": " + std::generic_category().message(errno));
+    }
+    return name;
+}
+
+// --- realtime_broker --------------------------------------------------------------------------------------------
+
+void addServer(ngx_conf_t* cf, BrokerConfig& broker, const ngx_str_t& url)
+{
+    BrokerServer server = parseBrokerServer(view(url));
+    bool sqlite = server.scheme == BrokerServer::Scheme::Sqlite;
+    if (!broker.servers.empty()) {
+        bool firstSqlite = broker.servers.front().scheme == BrokerServer::Scheme::Sqlite;
+        if (sqlite || firstSqlite) {
+            throw ConfError("a sqlite server stands alone: it is no failover for another");
+        }
+    }
+    if (sqlite) {
+        ngx_str_t path = borrow(server.path);
+        if (ngx_conf_full_name(cf->cycle, &path, 0) != NGX_OK) {
+            throw std::bad_alloc();
+        }
+        server.path = view(path);
+    }
+    broker.servers.push_back(std::move(server));
+}
+
+void setExchange(BrokerConf& conf, std::span<ngx_str_t> arguments)
+{
+    if (conf.exchangeSet) {
+        throw ConfError("\"exchange\" directive is duplicate");
+    }
+    conf.exchangeSet = true;
+    conf.config.exchange.name = validName(arguments[1], "exchange");
+    if (arguments.size() > 2) {
+        std::string_view type = view(arguments[2]);
+        if (type != "topic" && type != "direct" && type != "fanout" && type != "headers") {
+            throw ConfError("invalid exchange type " + quoted(type) + ": topic, direct, fanout or headers");
+        }
+        conf.config.exchange.type = type;
+    }
+}
+
+// queue NAME [classic|quorum|stream] [bind=KEY…], or queue off
+void addQueue(BrokerConf& conf, std::span<ngx_str_t> arguments, bool& defaultQueue)
+{
+    auto& queues = conf.config.queues;
+    if (defaultQueue) {
+        queues.clear();
+        defaultQueue = false;
+    }
+    if (arguments.size() == 2 && view(arguments[1]) == "off") {
+        return;
+    }
+
+    QueueConfig queue;
+    queue.name = validName(arguments[1], "queue");
+    std::vector<std::string> bindings;
+    for (const ngx_str_t& argument : arguments.subspan(2)) {
+        std::string_view text = view(argument);
+        if (takePrefix(text, "bind=")) {
+            if (text.size() > 255) {
+                throw ConfError("a binding key has at most 255 bytes");
+            }
+            bindings.emplace_back(text);
+        } else if (text == "classic" || text == "quorum" || text == "stream") {
+            queue.type = text;
+        } else {
+            throw ConfError("invalid parameter " + quoted(text));
+        }
+    }
+    if (!bindings.empty()) {
+        queue.bindings = std::move(bindings);
+    }
+    for (const QueueConfig& other : queues) {
+        if (other.name == queue.name) {
+            throw ConfError("duplicate queue " + quoted(queue.name));
+        }
+    }
+    queues.push_back(std::move(queue));
+}
+
+// confirm TIME [window=N]: how long a confirm may take, how many may be under way
+void setConfirm(BrokerConfig& broker, std::span<ngx_str_t> arguments)
+{
+    for (const ngx_str_t& argument : arguments.subspan(1)) {
+        std::string_view text = view(argument);
+        if (takePrefix(text, "window=")) {
+            broker.window = parseCount(text, 65535);
+        } else {
+            broker.confirmTimeout = parseTime(text);
+            if (broker.confirmTimeout < std::chrono::seconds(1)) {
+                throw ConfError("invalid time " + quoted(text) + ": at least 1s");
+            }
+        }
+    }
+}
+
+void setTls(ngx_conf_t* cf, BrokerConfig& broker, std::span<ngx_str_t> arguments)
+{
+    if (view(arguments[0]) == "tls_ca") {
+        broker.tlsCa = readableFile(cf, arguments[1]);
+        return;
+    }
+    broker.tlsCert = readableFile(cf, arguments[1]);
+    broker.tlsKey = arguments.size() > 2 ? readableFile(cf, arguments[2]) : broker.tlsCert;
+}
+
+void setHeartbeat(BrokerConfig& broker, std::string_view text)
+{
+    broker.heartbeat = std::chrono::duration_cast<std::chrono::seconds>(parseTime(text));
+    if (broker.heartbeat < std::chrono::seconds(1) || broker.heartbeat > std::chrono::seconds(600)) {
+        throw ConfError("invalid time " + quoted(text) + ": 1s to 10m");
+    }
+}
+
+void checkBroker(const BrokerConfig& broker)
+{
+    if (broker.servers.empty()) {
+        throw ConfError("realtime_broker " + quoted(broker.name) + " needs a \"server\"");
+    }
+    for (const BrokerServer& server : broker.servers) {
+        if (server.scheme == BrokerServer::Scheme::Amqps && broker.tlsCa.empty()) {
+            throw ConfError("realtime_broker " + quoted(broker.name) +
+                            " has an amqps server and needs \"tls_ca\"");
+        }
+    }
+}
+
+std::string nodeName()
+{
+    char name[256] = {};
+    gethostname(name, sizeof(name) - 1);
+    return name;
+}
+
+bool defaultQueue =
+    false; // the block that is being read has named no queue yet (the parser is single-threaded)
+
+// --- realtime_app -----------------------------------------------------------------------------------------------
+
+std::string firstLine(const std::string& path)
+{
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) {
+        line.pop_back();
+    }
+    if (line.empty()) {
+        throw ConfError("no secret in " + quoted(path));
+    }
+    return line;
+}
+
+void setCredential(std::string& slot, std::string value, const std::string& directive)
+{
+    if (!slot.empty()) {
+        throw ConfError(quoted(directive) + " directive is duplicate");
+    }
+    if (value.empty()) {
+        throw ConfError("empty " + quoted(directive));
+    }
+    slot = std::move(value);
+}
+
+// --- channels ---------------------------------------------------------------------------------------------------
+
+// history off | MESSAGES [AGE]
+HistoryLimit parseHistory(std::span<ngx_str_t> arguments)
+{
+    HistoryLimit limit;
+    if (view(arguments[1]) == "off") {
+        if (arguments.size() > 2) {
+            throw ConfError("\"history off\" takes no age");
+        }
+        limit.messages = 0;
+        return limit;
+    }
+    limit.messages = parseCount(view(arguments[1]), 1'000'000);
+    if (arguments.size() > 2) {
+        limit.ageMs = parseTime(view(arguments[2])).count();
+    }
+    return limit;
+}
+
+// broker off | NAME [routing_key=TEMPLATE] [NAME [routing_key=TEMPLATE]]…
+std::vector<BrokerRoute> parseRoutes(std::span<ngx_str_t> arguments, const ChannelPattern* pattern)
+{
+    std::vector<BrokerRoute> routes;
+    if (arguments.size() == 2 && view(arguments[1]) == "off") {
+        return routes;
+    }
+    for (const ngx_str_t& argument : arguments.subspan(1)) {
+        std::string_view text = view(argument);
+        if (takePrefix(text, "routing_key=")) {
+            if (routes.empty() || routes.back().routingKey) {
+                throw ConfError("\"routing_key=\" follows the broker that it is for");
+            }
+            routes.back().routingKey.emplace(text, pattern);
+            continue;
+        }
+        for (const BrokerRoute& other : routes) {
+            if (other.broker == text) {
+                throw ConfError("duplicate broker " + quoted(text));
+            }
+        }
+        routes.push_back({std::string(text), std::nullopt});
+    }
+    return routes;
+}
+
+// client_publish on|off [rate=Nr/s]
+void setClientPublish(ChannelRule& rule, std::span<ngx_str_t> arguments)
+{
+    std::string_view word = view(arguments[1]);
+    if (word != "on" && word != "off") {
+        throw ConfError("invalid value " + quoted(word) + " in \"client_publish\": on or off");
+    }
+    rule.clientPublish = word == "on";
+    if (arguments.size() > 2) {
+        std::string_view text = view(arguments[2]);
+        auto rate = takePrefix(text, "rate=") ? parseRate(text) : std::nullopt;
+        if (!rate || !rule.clientPublish) {
+            throw ConfError("invalid parameter " + quoted(view(arguments[2])));
+        }
+        rule.clientPublishRate = *rate;
+    }
+}
+
+void notTwice(bool& seen, std::string_view directive)
+{
+    if (seen) {
+        throw ConfError(quoted(directive) + " directive is duplicate");
+    }
+    seen = true;
+}
+
+// Which directives the innermost block has had.
+struct Seen {
+    bool history = false, clientPublish = false, broker = false, zone = false;
+};
+Seen seenInApp;
+Seen seenInRule;
+
+} // namespace
+
+char* brokerBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& main = *static_cast<MainConf*>(data);
+    char* result = reading(cf, [&] {
+        auto broker = std::make_unique<BrokerConf>();
+        broker->config.name = validName(argumentsOf(cf)[1], "broker name");
+        broker->place = placeOf(cf);
+        broker->config.node = nodeName();
+        broker->config.queues.emplace_back();
+        if (main.broker(broker->config.name) != nullptr) {
+            throw ConfError("duplicate realtime_broker " + quoted(broker->config.name));
+        }
+        if (main.brokers.size() == 8) {
+            throw ConfError("at most 8 realtime_broker blocks");
+        }
+        main.brokers.push_back(std::move(broker));
+        main.block = main.brokers.back().get();
+        defaultQueue = true;
+    });
+    if (result == NGX_CONF_OK) {
+        result = readBlock(cf, InBroker);
+    }
+    if (result == NGX_CONF_OK) {
+        result = reading(cf, [&] { checkBroker(main.block->config); });
+    }
+    main.block = nullptr;
+    return result;
+}
+
+char* brokerDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    BrokerConf& broker = *static_cast<MainConf*>(data)->block;
+    auto arguments = argumentsOf(cf);
+    return reading(cf, [&] {
+        std::string_view name = view(arguments[0]);
+        if (name == "server") {
+            addServer(cf, broker.config, arguments[1]);
+        } else if (name == "exchange") {
+            setExchange(broker, arguments);
+        } else if (name == "queue") {
+            addQueue(broker, arguments, defaultQueue);
+        } else if (name == "confirm") {
+            setConfirm(broker.config, arguments);
+        } else if (name == "heartbeat") {
+            setHeartbeat(broker.config, view(arguments[1]));
+        } else {
+            setTls(cf, broker.config, arguments);
+        }
+    });
+}
+
+char* appBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& main = *static_cast<MainConf*>(data);
+    char* result = reading(cf, [&] {
+        std::string id = validName(argumentsOf(cf)[1], "app id");
+        AppConf* app = main.app(id);
+        if (app == nullptr) {
+            main.apps.push_back(std::make_unique<AppConf>());
+            app = main.apps.back().get();
+            app->app.id = id;
+        } else if (app->declared) {
+            throw ConfError("duplicate realtime_app " + quoted(id));
+        }
+        app->declared = true;
+        app->place = placeOf(cf);
+        main.appBlock = app;
+        seenInApp = {};
+    });
+    if (result == NGX_CONF_OK) {
+        result = readBlock(cf, InApp);
+    }
+    if (result == NGX_CONF_OK) {
+        result = reading(cf, [&] {
+            const App& app = main.appBlock->app;
+            if (app.key.empty() != app.secret.empty()) {
+                throw ConfError("realtime_app " + quoted(app.id) +
+                                " needs both \"key\" and \"secret\", or neither");
+            }
+        });
+    }
+    main.appBlock = nullptr;
+    return result;
+}
+
+char* appDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    App& app = static_cast<MainConf*>(data)->appBlock->app;
+    auto arguments = argumentsOf(cf);
+    return reading(cf, [&] {
+        std::string name(view(arguments[0]));
+        if (name == "secret_file") {
+            setCredential(app.secret, firstLine(readableFile(cf, arguments[1])), name);
+        } else {
+            setCredential(name == "key" ? app.key : app.secret, std::string(view(arguments[1])), name);
+        }
+    });
+}
+
+char* channelsBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& main = *static_cast<MainConf*>(data);
+    char* result = reading(cf, [&] {
+        ChannelRule rule;
+        rule.pattern.emplace(view(argumentsOf(cf)[1]));
+        main.appBlock->app.rules.push_back(std::move(rule));
+        main.ruleBlock = &main.appBlock->app.rules.back();
+        seenInRule = {};
+    });
+    if (result == NGX_CONF_OK) {
+        result = readBlock(cf, InChannels);
+    }
+    main.ruleBlock = nullptr;
+    return result;
+}
+
+// `zone` and `broker` stand in an app and in a rule; the others in a rule only.
+char* channelsDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& main = *static_cast<MainConf*>(data);
+    AppConf& app = *main.appBlock;
+    ChannelRule* rule = main.ruleBlock;
+    Seen& seen = rule != nullptr ? seenInRule : seenInApp;
+    auto arguments = argumentsOf(cf);
+
+    return reading(cf, [&] {
+        std::string_view name = view(arguments[0]);
+        if (name == "zone") {
+            notTwice(seen.zone, name);
+            std::string zone(view(arguments[1]));
+            app.zones.push_back({zone, placeOf(cf)});
+            (rule != nullptr ? rule->zone : app.app.zone) = zone;
+        } else if (name == "broker") {
+            notTwice(seen.broker, name);
+            auto routes = parseRoutes(arguments, rule != nullptr ? &*rule->pattern : nullptr);
+            for (const BrokerRoute& route : routes) {
+                app.brokers.push_back({route.broker, placeOf(cf)});
+            }
+            if (rule != nullptr) {
+                rule->brokersSet = true;
+            }
+            (rule != nullptr ? rule->brokers : app.app.brokers) = std::move(routes);
+        } else if (name == "history") {
+            notTwice(seen.history, name);
+            rule->history = parseHistory(arguments);
+        } else {
+            notTwice(seen.clientPublish, name);
+            setClientPublish(*rule, arguments);
+        }
+    });
+}
+
+// --- names ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void refuseAt(ngx_conf_t* cf, const ConfPlace& place, const char* what, std::string_view name)
+{
+    ngx_str_t text = borrow(name);
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s \"%V\" in %V:%ui", what, &text, &place.file, place.line);
+}
+
+std::uint32_t indexOf(const MainConf& conf, std::string_view zone)
+{
+    for (std::uint32_t i = 0; i < conf.zones.size(); i++) {
+        if (conf.zones[i]->name == zone) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+bool resolveApp(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
+{
+    for (const auto& reference : app.brokers) {
+        if (conf.broker(reference.name) == nullptr) {
+            refuseAt(cf, reference.place, "unknown realtime_broker", reference.name);
+            return false;
+        }
+    }
+    for (const auto& reference : app.zones) {
+        if (conf.zone(reference.name) == nullptr || reference.name.empty()) {
+            refuseAt(cf, reference.place, "unknown realtime_zone", reference.name);
+            return false;
+        }
+    }
+    app.app.log = indexOf(conf, app.app.zone);
+    for (const ChannelRule& rule : app.app.rules) {
+        app.app.ruleLogs.push_back(rule.zone.empty() ? app.app.log : indexOf(conf, rule.zone));
+    }
+    return true;
+}
+
+bool resolveEndpoint(ngx_conf_t* cf, const MainConf& conf, LocConf& endpoint)
+{
+    std::string_view id = endpoint.appId.len == 0 ? std::string_view("default") : view(endpoint.appId);
+    endpoint.app = conf.app(id);
+    if (endpoint.app == nullptr) {
+        refuseAt(cf, endpoint.place, "unknown realtime_app", id);
+    }
+    return endpoint.app != nullptr;
+}
+
+} // namespace
+
+ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf)
+{
+    return guard<ngx_int_t>(cf->log, NGX_ERROR, [&]() -> ngx_int_t {
+        if (!conf.endpoints.empty() && conf.zones.empty()) {
+            const ConfPlace& place = conf.endpoints.front()->place;
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "no \"realtime_zone\" for the endpoint in %V:%ui",
+                          &place.file, place.line);
+            return NGX_ERROR;
+        }
+        bool good = std::all_of(conf.apps.begin(), conf.apps.end(),
+                                [&](const auto& app) { return resolveApp(cf, conf, *app); }) &&
+                    std::all_of(conf.endpoints.begin(), conf.endpoints.end(),
+                                [&](LocConf* endpoint) { return resolveEndpoint(cf, conf, *endpoint); });
+        return good ? NGX_OK : NGX_ERROR;
+    });
+}
+
+} // namespace realtime

@@ -1,0 +1,434 @@
+#include "nginx/connection.hpp"
+
+#include "nginx/guard.hpp"
+#include "nginx/request_context.hpp"
+#include "nginx/worker.hpp"
+
+#include <sys/uio.h>
+
+namespace realtime {
+
+namespace {
+
+constexpr int MaxWriteVector = 64; // frames a writev()
+
+Connection& connectionOf(ngx_event_t* event)
+{
+    return *static_cast<Connection*>(static_cast<ngx_connection_t*>(event->data)->data);
+}
+
+// Does some module want to hear of the request's end? Its own pool's cleanups and its http cleanups tell.
+bool requestIsNeeded(const ngx_http_request_t* r)
+{
+    for (const ngx_http_cleanup_t* one = r->cleanup; one != nullptr; one = one->next) {
+        if (one->handler != nullptr) {
+            return true;
+        }
+    }
+    for (const ngx_pool_cleanup_t* one = r->pool->cleanup; one != nullptr; one = one->next) {
+        if (one->handler != nullptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
+} // namespace
+
+Connection::Connection(Encoding encoding, Endpoint& endpoint, Gauge gauge, Counter connected,
+                       ngx_http_request_t* r)
+    : Outlet(encoding, endpoint, gauge, connected), connection_(r->connection), request_(r)
+{
+}
+
+Connection::~Connection()
+{
+    if (!owned_) {
+        return; // the content handler has failed, and nginx ends the request
+    }
+    ngx_connection_t* c = connection_;
+    if (request_ != nullptr) {
+        ngx_http_free_request(request_, 0);
+    }
+    if (c->pool != nullptr) {
+        ngx_http_close_connection(c); // with the TLS shutdown
+        return;
+    }
+#if (NGX_STAT_STUB)
+    (void)ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+    ngx_close_connection(c);
+}
+
+// --- detaching --------------------------------------------------------------------------------------------------
+
+// A content handler cannot free its request: nginx finalizes it after the handler returns. So it returns NGX_DONE with
+// a reference held, and the rest happens at the end of this turn of the event loop.
+ngx_int_t Connection::detachAtTurnEnd(std::unique_ptr<Connection> connection)
+{
+    ngx_connection_t* c = connection->connection_;
+    ngx_http_request_t* r = connection->request_;
+    connection->owned_ = true;
+    r->main->count++;
+    // c->data stays the request until then: nginx runs posted requests through it.
+    contextOf(r).outlet = connection.release();
+    c->read->handler = detachHandler;
+    c->write->handler = detachHandler;
+    ngx_post_event(c->read, &ngx_posted_events);
+    return NGX_DONE;
+}
+
+void Connection::detachHandler(ngx_event_t* event)
+{
+    auto* c = static_cast<ngx_connection_t*>(event->data);
+    auto* r = static_cast<ngx_http_request_t*>(c->data);
+    auto* self = static_cast<Connection*>(contextOf(r).outlet);
+    if (!guardVoid(c->log, [&] { self->detach(); })) {
+        self->destroy();
+    }
+}
+
+void Connection::detach()
+{
+    ngx_http_request_t* r = request_;
+    ngx_connection_t* c = connection_;
+
+    if (r->out != nullptr || c->buffered != 0) { // the header itself waits for the socket
+        if (ngx_http_output_filter(r, nullptr) == NGX_ERROR || c->error) {
+            destroy();
+            return;
+        }
+        if (r->out != nullptr || c->buffered != 0) {
+            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+                destroy();
+            }
+            return;
+        }
+    }
+
+    std::string rest(reinterpret_cast<char*>(r->header_in->pos),
+                     static_cast<std::size_t>(r->header_in->last - r->header_in->pos));
+    releaseRequest();
+    c->data = this;
+    c->read->handler = readHandler;
+    c->write->handler = writeHandler;
+    c->idle = 1; // on shutdown nginx calls the read handler
+    attached_ = true;
+    onAttached(std::move(rest));
+}
+
+void Connection::releaseRequest()
+{
+    ngx_connection_t* c = connection_;
+    if (requestIsNeeded(request_)) {
+        return;
+    }
+    ngx_http_free_request(request_, 0);
+    request_ = nullptr;
+    c->destroyed = 0; // of the request only
+    if (c->ssl == nullptr) {
+        shrink();
+    } else if (c->buffer != nullptr && ngx_pfree(c->pool, c->buffer->start) == NGX_OK) {
+        c->buffer->pos = nullptr;
+    }
+}
+
+// Without TLS nothing of nginx needs the connection's pool any more: it held the address, the log and the buffers of
+// the HTTP connection. 512 bytes, which is most of what an idle subscriber would cost.
+void Connection::shrink()
+{
+    ngx_connection_t* c = connection_;
+    ngx_pool_t* pool = c->pool;
+
+    c->log = &endpoint().log;
+    c->read->log = c->log;
+    c->write->log = c->log;
+    c->pool = nullptr;
+    c->buffer = nullptr;
+    c->sockaddr = nullptr;
+    c->socklen = 0;
+    c->local_sockaddr = nullptr;
+    c->local_socklen = 0;
+    c->proxy_protocol = nullptr;
+    ngx_str_null(&c->addr_text);
+    ngx_destroy_pool(pool);
+}
+
+// --- reading ----------------------------------------------------------------------------------------------------
+
+void Connection::readHandler(ngx_event_t* event)
+{
+    Connection& self = connectionOf(event);
+    ngx_connection_t* c = self.connection_;
+    guardVoid(c->log, [&] {
+        if (c->error) { // worker_shutdown_timeout is over
+            self.destroy();
+            return;
+        }
+        if (c->close && !self.shutdownSeen_) {
+            self.shutdownSeen_ = true;
+            self.onShutdown();
+            return;
+        }
+        self.onReadable();
+    });
+}
+
+void Connection::onShutdown()
+{
+    if (state_ == State::Open) {
+        setLeaving();
+        Worker::current()->drainLater(*this);
+    }
+}
+
+ssize_t Connection::receive(char* buffer, std::size_t size)
+{
+    return connection_->recv(connection_, reinterpret_cast<u_char*>(buffer), size);
+}
+
+bool Connection::awaitRead()
+{
+    return ngx_handle_read_event(connection_->read, 0) == NGX_OK;
+}
+
+// --- writing ----------------------------------------------------------------------------------------------------
+
+void Connection::enqueue(const FramePtr& frame, std::uint32_t)
+{
+    if (state_ != State::Open || gap_ || frame->size() == 0) {
+        return;
+    }
+    if (queue_ == nullptr && !next_) {
+        next_ = frame;
+        return;
+    }
+    if (next_) {
+        queue(std::exchange(next_, nullptr), 0);
+    }
+    queue(frame, 0);
+}
+
+void Connection::queue(const FramePtr& frame, std::size_t offset)
+{
+    if (queue_ == nullptr) {
+        queue_ = std::make_unique<Queue>();
+        queue_->offset = offset;
+    }
+    queue_->frames.push_back(frame);
+    queue_->bytes += frame->size() - offset;
+}
+
+void Connection::flush()
+{
+    if (!attached_ || state_ == State::Dead) {
+        return;
+    }
+    if (connection_->write->ready && !writeOut()) {
+        fail();
+        return;
+    }
+    if (next_) {
+        queue(std::exchange(next_, nullptr), 0);
+    }
+    if (queue_ == nullptr) {
+        onWritten();
+        return;
+    }
+    checkBuffer();
+    if (ngx_handle_write_event(connection_->write, 0) != NGX_OK) {
+        fail();
+    }
+}
+
+// Hands over as much as the socket takes. False: it is broken.
+bool Connection::writeOut()
+{
+    ngx_connection_t* c = connection_;
+    if (next_) { // the usual case: one frame, and the socket takes it
+        ssize_t n = c->send(c, reinterpret_cast<u_char*>(next_->data()), next_->size());
+        if (n == NGX_ERROR) {
+            return false;
+        }
+        std::size_t sent = n > 0 ? static_cast<std::size_t>(n) : 0;
+        Worker::current()->counters().add(Counter::DeliveredBytes, sent);
+        FramePtr frame = std::exchange(next_, nullptr);
+        if (sent < frame->size()) {
+            queue(frame, sent);
+        }
+        return true;
+    }
+    while (queue_ != nullptr && c->write->ready) {
+        ssize_t n = writeSome();
+        if (n == NGX_ERROR) {
+            return false;
+        }
+        if (n == NGX_AGAIN) {
+            break;
+        }
+        written(static_cast<std::size_t>(n));
+    }
+    return true;
+}
+
+ssize_t Connection::writeSome()
+{
+    ngx_connection_t* c = connection_;
+    if (c->ssl != nullptr || queue_->frames.size() - queue_->first == 1) {
+        Frame& frame = *queue_->frames[queue_->first];
+        return c->send(c, reinterpret_cast<u_char*>(frame.data()) + queue_->offset,
+                       frame.size() - queue_->offset);
+    }
+
+    iovec vector[MaxWriteVector];
+    int count = 0;
+    std::size_t offset = queue_->offset;
+    for (std::size_t i = queue_->first; i < queue_->frames.size() && count < MaxWriteVector; i++) {
+        Frame& frame = *queue_->frames[i];
+        vector[count++] = {frame.data() + offset, frame.size() - offset};
+        offset = 0;
+    }
+    ssize_t n = 0;
+    do {
+        n = writev(c->fd, vector, count);
+    } while (n == -1 && ngx_errno == NGX_EINTR);
+    if (n >= 0) {
+        return n;
+    }
+    if (ngx_errno == NGX_EAGAIN) {
+        c->write->ready = 0;
+        return NGX_AGAIN;
+    }
+    c->write->error = 1;
+    return NGX_ERROR;
+}
+
+void Connection::written(std::size_t bytes)
+{
+    Worker::current()->counters().add(Counter::DeliveredBytes, bytes);
+    queue_->bytes -= bytes;
+    while (bytes > 0) {
+        FramePtr& frame = queue_->frames[queue_->first];
+        std::size_t left = frame->size() - queue_->offset;
+        if (bytes < left) {
+            queue_->offset += bytes;
+            return;
+        }
+        bytes -= left;
+        frame = nullptr;
+        queue_->first++;
+        queue_->offset = 0;
+    }
+    if (queue_->first == queue_->frames.size()) {
+        queue_.reset();
+    }
+}
+
+void Connection::writeHandler(ngx_event_t* event)
+{
+    Connection& self = connectionOf(event);
+    guardVoid(self.connection_->log, [&] { self.flush(); });
+}
+
+void Connection::onWritten()
+{
+    if (state_ == State::Ending) {
+        Worker::current()->finishLater(*this);
+    } else if (replaying()) {
+        Worker::current()->pumpLater(*this);
+    }
+}
+
+// --- ending -----------------------------------------------------------------------------------------------------
+
+void Connection::checkBuffer()
+{
+    if (state_ != State::Open || queue_->bytes <= endpoint().conf->bufferBytes) {
+        return;
+    }
+    ngx_log_error(NGX_LOG_INFO, connection_->log, 0,
+                  "realtime: subscriber does not read, %uz bytes wait: closed", queue_->bytes);
+    Worker::current()->counters().add(Counter::SlowClosed);
+    dropQueue();
+    close(farewell(Why::Slow));
+}
+
+// Forgets what has not begun to go out.
+void Connection::dropQueue()
+{
+    next_ = nullptr;
+    if (queue_ == nullptr) {
+        return;
+    }
+    std::size_t begun = queue_->offset > 0 ? 1 : 0;
+    queue_->frames.erase(queue_->frames.begin() + static_cast<std::ptrdiff_t>(queue_->first + begun),
+                         queue_->frames.end());
+    queue_->bytes = begun != 0 ? queue_->frames.back()->size() - queue_->offset : 0;
+    if (begun == 0) {
+        queue_.reset();
+    }
+}
+
+void Connection::close(const FramePtr& farewell)
+{
+    if (state_ != State::Open) {
+        return;
+    }
+    if (farewell) {
+        enqueue(farewell, 0);
+    }
+    state_ = State::Closing;
+    setLeaving();
+    Worker::current()->closing().push(*this, ngx_current_msec);
+    Worker::current()->finishLater(*this); // leaves the hub there
+    flush();
+}
+
+void Connection::endSoon()
+{
+    if (state_ == State::Dead) {
+        return;
+    }
+    state_ = State::Ending;
+    setLeaving();
+    Worker::current()->closing().push(*this, ngx_current_msec);
+    flush();
+}
+
+void Connection::fail()
+{
+    state_ = State::Dead;
+    Worker::current()->finishLater(*this);
+}
+
+void Connection::finish()
+{
+    if (gap_) {
+        gap_ = false;
+        close(farewell(Why::Gap));
+    }
+    Worker::current()->hub().leave(*this);
+    bool over = state_ == State::Dead || (state_ == State::Ending && queue_ == nullptr && !next_);
+    if (over) {
+        destroy();
+    }
+}
+
+void Connection::cutOff(std::string_view)
+{
+    gap_ = true;
+    Worker::current()->finishLater(*this);
+}
+
+void Connection::processEnds()
+{
+    if (attached_ && connection_->write->ready) {
+        if (FramePtr last = farewell(Why::Restart)) {
+            enqueue(last, 0);
+            writeOut();
+        }
+    }
+    destroy();
+}
+
+} // namespace realtime

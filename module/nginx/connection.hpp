@@ -1,0 +1,109 @@
+// A connection that is detached from its HTTP request: WebSocket, and SSE over HTTP/1.1.
+//
+// The request has served its purpose once the response header is out. Its pool (4 KiB and more) and the header
+// buffer are freed, the access log line is written, and what stays is nginx's connection slot and this object, much
+// as nginx itself keeps idle keep-alive connections. Without TLS the connection's own pool goes as well. Where
+// another module still needs the request (it left a cleanup handler there, as limit_conn does), the request is kept
+// until the end.
+//
+// Memory     waiting frames are shared; past `realtime_buffer` of them the connection is closed.
+#pragma once
+
+#include "nginx/outlet.hpp"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace realtime {
+
+class Connection : public Outlet {
+public:
+    Connection(Encoding encoding, Endpoint& endpoint, Gauge gauge, Counter connected, ngx_http_request_t* r);
+    ~Connection() override;
+
+    // For a content handler, after the header was sent: returns what the handler is to return. From now on the
+    // object owns itself; onAttached() is called when it has the connection.
+    static ngx_int_t detachAtTurnEnd(std::unique_ptr<Connection> connection);
+
+    void enqueue(const FramePtr& frame, std::uint32_t events) override;
+    void flush() override;
+
+    void cutOff(std::string_view channel) override;
+
+    void timeoutDue() override { destroy(); }
+    void closeWaitOver() override { destroy(); }
+    void askToReconnect() override { close(farewell(Why::Restart)); }
+    void processEnds() override;
+    void finish() override;
+
+protected:
+    // The connection is ours now; `rest` is what the client has sent behind its request.
+    virtual void onAttached(std::string rest) = 0;
+    // The socket has something to read, or is at its end.
+    virtual void onReadable() = 0;
+    // What is said last, in the transport's words; null: nothing.
+    enum class Why : std::uint8_t { Slow, Gap, Restart };
+    virtual FramePtr farewell(Why why) = 0;
+
+    ngx_connection_t* connection() { return connection_; }
+    bool closing() const { return state_ != State::Open; }
+
+    // Reads at most `size` bytes: their number, NGX_AGAIN, 0 at the end, or NGX_ERROR.
+    ssize_t receive(char* buffer, std::size_t size);
+    // Waits for the next event of the socket. False: it is broken.
+    bool awaitRead();
+
+    // Says good-bye, delivers nothing more, and waits at most CloseWait for it to get out and for the peer to close.
+    // May be called while the hub is at work.
+    void close(const FramePtr& farewell);
+    // Ends the connection after what waits has been handed to the socket, or at once if it takes nothing.
+    void endSoon();
+    // Destroys it now. Not while the hub is at work.
+    void destroy() { delete this; }
+
+private:
+    enum class State : std::uint8_t {
+        Open,
+        Closing, // good-bye is queued or sent; the peer's is awaited
+        Ending,  // good-bye was sent and heard
+        Dead,    // the socket is broken
+    };
+    // Frames that the socket has not taken yet.
+    struct Queue {
+        std::vector<FramePtr> frames;
+        std::size_t first = 0;  // index of the oldest
+        std::size_t offset = 0; // of it, so much is out
+        std::size_t bytes = 0;  // all in all
+    };
+
+    static void readHandler(ngx_event_t* event);
+    static void writeHandler(ngx_event_t* event);
+    static void detachHandler(ngx_event_t* event);
+    void detach();
+    void releaseRequest();
+    void shrink();
+    void onShutdown();
+
+    void queue(const FramePtr& frame, std::size_t offset);
+    bool writeOut();
+    ssize_t writeSome();
+    void written(std::size_t bytes);
+    void dropQueue();
+    void onWritten();
+    void fail();
+    void checkBuffer();
+
+    ngx_connection_t* connection_;
+    ngx_http_request_t* request_; // until it is released
+    std::unique_ptr<Queue> queue_;
+    FramePtr next_; // one frame that waits for this turn's flush: no Queue for the usual case
+    State state_ = State::Open;
+    bool owned_ = false;    // it ends the connection when it dies
+    bool attached_ = false; // the socket is its own
+    bool shutdownSeen_ = false;
+    bool gap_ = false; // it has missed something and cannot be told but by closing
+};
+
+} // namespace realtime

@@ -1,0 +1,84 @@
+// What a worker counts, in the words of its slot in the first zone (SharedLog::slotCounters): any worker can add up
+// all of them, and counters outlive their worker.
+#pragma once
+
+#include "log/shared_log.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace realtime {
+
+enum class Counter : std::size_t {
+    PublishedHttp,      // events
+    PublishedWebSocket, // events
+    PublishedBytes,     // of data
+    PublishRepeated,    // recognised by their Idempotency-Key
+    PublishRefused,     // 503: broker full or away, channel directory full
+    PublishInvalid,     // 4xx
+    Delivered,          // events, once a subscriber
+    DeliveredBytes,     // handed to sockets
+    Gaps,               // announced to subscribers
+    Overtaken,          // times that the ring ran over a worker
+    SlowClosed,         // subscribers closed because they did not read
+    ProtocolErrors,     // WebSockets closed with 1002, 1007 or 1009
+    TimedOut,           // WebSockets closed because nothing came
+    OriginRefused,      // requests from pages that may not connect
+    ConnectedWebSocket, // ever
+    ConnectedSse,
+    ConnectedLongPoll,
+    Count
+};
+
+enum class Gauge : std::size_t {
+    WebSocket = SharedLog::FirstGauge, // open now
+    Sse,
+    LongPoll,
+    Channels, // with subscribers in this worker
+    End
+};
+
+// A row of words for each broker, in the order of the configuration.
+inline constexpr std::size_t MaxBrokers = 8;
+enum class BrokerCounter : std::size_t { Offered, Confirmed, Failed, Refused, Reconnects, Count };
+enum class BrokerGauge : std::size_t { State, QueuedEvents, QueuedBytes, Count };
+
+constexpr std::size_t word(Counter counter)
+{
+    return static_cast<std::size_t>(counter);
+}
+constexpr std::size_t word(Gauge gauge)
+{
+    return static_cast<std::size_t>(gauge);
+}
+constexpr std::size_t word(std::size_t broker, BrokerCounter counter)
+{
+    return 128 + broker * 8 + static_cast<std::size_t>(counter);
+}
+constexpr std::size_t word(std::size_t broker, BrokerGauge gauge)
+{
+    return SharedLog::FirstGauge + 16 + broker * 4 + static_cast<std::size_t>(gauge);
+}
+static_assert(word(Counter::Count) <= 128);
+static_assert(word(MaxBrokers, BrokerCounter::Offered) <= SharedLog::FirstGauge);
+static_assert(word(MaxBrokers, BrokerGauge::State) <= SharedLog::SlotCounters);
+static_assert(word(Gauge::End) <= word(0, BrokerGauge::State));
+
+class Counters {
+public:
+    using Words = std::span<std::atomic<std::uint64_t>, SharedLog::SlotCounters>;
+    explicit Counters(Words words) : words_(words) {}
+
+    // One writer a row, so a load and a store do; readers may see any recent value.
+    template <class Name> void add(Name name, std::uint64_t n = 1) { set(word(name), get(word(name)) + n); }
+    template <class Name> void subtract(Name name) { set(word(name), get(word(name)) - 1); }
+    void set(std::size_t at, std::uint64_t value) { words_[at].store(value, std::memory_order_relaxed); }
+    std::uint64_t get(std::size_t at) const { return words_[at].load(std::memory_order_relaxed); }
+
+private:
+    Words words_;
+};
+
+} // namespace realtime

@@ -1,0 +1,148 @@
+#include "nginx/event_source.hpp"
+
+#include "nginx/guard.hpp"
+
+#include <stdexcept>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace realtime {
+
+Callback::Callback(std::function<void()> body) : body_(std::move(body))
+{
+    connection_.fd = static_cast<ngx_socket_t>(-1);
+    connection_.data = this;
+    event_.handler = run;
+    event_.data = &connection_;
+    event_.log = ngx_cycle->log;
+}
+
+Callback::~Callback()
+{
+    cancel();
+}
+
+void Callback::after(ngx_msec_t delay, bool holdsExit)
+{
+    event_.cancelable = holdsExit ? 0 : 1;
+    ngx_add_timer(&event_, delay);
+}
+
+void Callback::atTurnEnd()
+{
+    ngx_post_event(&event_, &ngx_posted_events);
+}
+
+void Callback::inNextTurn()
+{
+    ngx_post_event(&event_, &ngx_posted_next_events);
+}
+
+void Callback::cancel()
+{
+    if (event_.timer_set) {
+        ngx_del_timer(&event_);
+    }
+    if (event_.posted) {
+        ngx_delete_posted_event(&event_);
+    }
+}
+
+void Callback::run(ngx_event_t* event)
+{
+    auto* self = static_cast<Callback*>(static_cast<ngx_connection_t*>(event->data)->data);
+    guardVoid(ngx_cycle->log, self->body_);
+}
+
+EventSource::EventSource(int fd, std::function<void()> body) : body_(std::move(body))
+{
+    connection_ = ngx_get_connection(fd, ngx_cycle->log);
+    if (connection_ == nullptr) {
+        throw std::runtime_error("no free worker_connections for an eventfd");
+    }
+    connection_->data = this;
+    connection_->read->handler = run;
+    connection_->read->log = ngx_cycle->log;
+    connection_->write->log = ngx_cycle->log;
+
+    ngx_uint_t flags = NGX_LEVEL_EVENT;
+    if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) != 0) {
+        flags = NGX_CLEAR_EVENT;
+    }
+    if (ngx_add_event(connection_->read, NGX_READ_EVENT, flags) != NGX_OK) {
+        ngx_free_connection(connection_);
+        connection_->fd = static_cast<ngx_socket_t>(-1);
+        throw std::runtime_error("cannot watch an eventfd");
+    }
+}
+
+EventSource::~EventSource()
+{
+    // Not ngx_close_connection(): the descriptor is not ours to close.
+    if (ngx_del_conn != nullptr) {
+        ngx_del_conn(connection_, 0);
+    } else {
+        ngx_del_event(connection_->read, NGX_READ_EVENT, 0);
+    }
+    if (connection_->read->posted) {
+        ngx_delete_posted_event(connection_->read);
+    }
+    ngx_free_connection(connection_);
+    connection_->fd = static_cast<ngx_socket_t>(-1);
+}
+
+void EventSource::run(ngx_event_t* event)
+{
+    auto* connection = static_cast<ngx_connection_t*>(event->data);
+    auto* self = static_cast<EventSource*>(connection->data);
+    // With edge-triggered events each write to an eventfd is an edge of its own, so that its count may stand: one
+    // system call less for each wake-up.
+    if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) == 0) {
+        std::uint64_t count = 0;
+        if (read(connection->fd, &count, sizeof(count)) == -1 && ngx_errno != NGX_EAGAIN) {
+            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno, "realtime: read() of an eventfd failed");
+        }
+    }
+    guardVoid(ngx_cycle->log, self->body_);
+}
+
+namespace {
+
+void signalFd(int fd)
+{
+    std::uint64_t one = 1;
+    // It fails only if the count is full (EAGAIN), and then the reader is awake anyway.
+    [[maybe_unused]] ssize_t written = write(fd, &one, sizeof(one));
+}
+
+} // namespace
+
+void LogWakeUp::wake(std::uint32_t slot)
+{
+    signalFd(log_.wakeFd(slot));
+}
+
+BrokerEvents::BrokerEvents() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC))
+{
+    if (fd_ == -1) {
+        throw std::runtime_error("eventfd() failed");
+    }
+}
+
+BrokerEvents::~BrokerEvents()
+{
+    source_.reset();
+    close(fd_);
+}
+
+void BrokerEvents::watch(std::function<void()> body)
+{
+    source_ = std::make_unique<EventSource>(fd_, std::move(body));
+}
+
+void BrokerEvents::wake()
+{
+    signalFd(fd_);
+}
+
+} // namespace realtime

@@ -1,0 +1,55 @@
+// A subscriber of this worker with everything but its transport: its place in the keep-alive lists and how it ends.
+// Transports: Connection (WebSocket, SSE over HTTP/1.1), RequestStream (SSE over HTTP/2), LongPoll.
+//
+// Ownership  an Outlet owns itself: finish(), processEnds() and the like destroy it. It always is in one of the
+//            worker's lists. All functions are called on the event loop.
+#pragma once
+
+#include "nginx/ngx.hpp"
+
+#include "hub/subscriber.hpp"
+#include "nginx/counters.hpp"
+#include "nginx/idle_list.hpp"
+
+#include <string_view>
+
+namespace realtime {
+
+struct Endpoint;
+
+class Outlet : public Subscriber, public IdleNode {
+public:
+    Outlet(Encoding encoding, Endpoint& endpoint, Gauge gauge, Counter connected);
+    virtual ~Outlet();
+
+    // Nothing has been heard (or said) for `realtime_ping`.
+    virtual void pingDue() = 0;
+    // Nor for `realtime_timeout`. Leaves the list that it is in.
+    virtual void timeoutDue() = 0;
+    // The peer had Worker::CloseWait to end it. Destroys it.
+    virtual void closeWaitOver() = 0;
+    // nginx wants to go: asks the client to come back elsewhere. Leaves the list that it is in.
+    virtual void askToReconnect() = 0;
+    // The process ends now: says so if it can be said at once, and destroys it.
+    virtual void processEnds() = 0;
+    // Called by the worker after finishLater(): carries out what it was asked for. May destroy it.
+    virtual void finish() = 0;
+
+protected:
+    Endpoint& endpoint() { return endpoint_; }
+    // A sign of life: the time to the next ping starts anew.
+    void touch();
+    // It waits in a list that signs of life do not take it from.
+    void setLeaving() { leaving_ = true; }
+    bool leaving() const { return leaving_; }
+
+private:
+    friend class Worker;
+    Endpoint& endpoint_;
+    Gauge gauge_;
+    bool leaving_ = false;
+    bool pumpPending_ = false;
+    bool finishPending_ = false;
+};
+
+} // namespace realtime

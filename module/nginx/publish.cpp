@@ -1,0 +1,242 @@
+// realtime_publish: POST or PUT, the body is the event.
+#include "nginx/conf.hpp"
+#include "nginx/event_source.hpp"
+#include "nginx/guard.hpp"
+#include "nginx/origins.hpp"
+#include "nginx/request_context.hpp"
+#include "nginx/response.hpp"
+#include "nginx/str.hpp"
+#include "nginx/worker.hpp"
+
+#include "base/json_text.hpp"
+
+#include <memory>
+#include <unistd.h>
+
+extern "C" void
+ngx_http_test_reading(ngx_http_request_t* r); // in no header of nginx, but of its core for ever
+
+namespace realtime {
+
+namespace {
+
+constexpr std::string_view Methods = "POST, PUT, OPTIONS";
+constexpr std::size_t MaxHeaderValue =
+    255; // of Content-Type and Idempotency-Key: both go to brokers or tables
+constexpr std::size_t MaxEventBytes = 200;
+
+ngx_int_t refuse(ngx_http_request_t* r, ngx_uint_t status, std::string_view message)
+{
+    Worker::current()->counters().add(Counter::PublishInvalid);
+    return respondError(r, status, message);
+}
+
+ngx_int_t refuseForNow(ngx_http_request_t* r, std::string_view message)
+{
+    Worker::current()->counters().add(Counter::PublishRefused);
+    addHeader(r, "Retry-After", "1");
+    return respondError(r, NGX_HTTP_SERVICE_UNAVAILABLE, message);
+}
+
+ngx_int_t answer(ngx_http_request_t* r, ngx_uint_t status, const Published& published)
+{
+    RequestContext& context = contextOf(r);
+    std::string body = "{\"id\":\"";
+    body += view(context.messageId);
+    body += "\",\"channel\":";
+    appendJsonString(body, view(context.channel));
+    body += ",\"subscribers\":" + std::to_string(published.subscribers) + "}\n";
+    return respond(r, status, "application/json", body);
+}
+
+// The body in one piece. `buffer` holds it if nginx has it in several, or in a file.
+std::string_view gatherBody(ngx_http_request_t* r, std::string& buffer)
+{
+    ngx_chain_t* bufs = r->request_body != nullptr ? r->request_body->bufs : nullptr;
+    if (bufs != nullptr && bufs->next == nullptr && ngx_buf_in_memory(bufs->buf)) {
+        return {reinterpret_cast<char*>(bufs->buf->pos),
+                static_cast<std::size_t>(bufs->buf->last - bufs->buf->pos)};
+    }
+    for (ngx_chain_t* cl = bufs; cl != nullptr; cl = cl->next) {
+        ngx_buf_t* b = cl->buf;
+        if (ngx_buf_in_memory(b)) {
+            buffer.append(reinterpret_cast<char*>(b->pos), static_cast<std::size_t>(b->last - b->pos));
+            continue;
+        }
+        std::size_t size = static_cast<std::size_t>(b->file_last - b->file_pos);
+        std::size_t at = buffer.size();
+        buffer.resize(at + size);
+        if (ngx_read_file(b->file, reinterpret_cast<u_char*>(buffer.data() + at), size, b->file_pos) !=
+            static_cast<ssize_t>(size)) {
+            throw std::runtime_error("cannot read the request body back from its file");
+        }
+    }
+    return buffer;
+}
+
+off_t bodySize(const ngx_http_request_t* r)
+{
+    off_t size = 0;
+    for (ngx_chain_t* cl = r->request_body != nullptr ? r->request_body->bufs : nullptr; cl != nullptr;
+         cl = cl->next) {
+        size += ngx_buf_size(cl->buf);
+    }
+    return size;
+}
+
+// A publish that waits until brokers have stored its event. The request owns it: it dies with it, and with a client
+// that leaves; the event stays queued.
+class PendingPublish final : public AckWaiter {
+public:
+    explicit PendingPublish(ngx_http_request_t* r)
+        : request_(r), late_([this] { finish(NGX_HTTP_GATEWAY_TIME_OUT); })
+    {
+        ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
+        if (cleanup == nullptr) {
+            throw std::bad_alloc();
+        }
+        cleanup->data = this;
+        cleanup->handler = [](void* self) { delete static_cast<PendingPublish*>(self); };
+        token_ = Worker::current()->expectAck(*this);
+    }
+    ~PendingPublish() { Worker::current()->forgetAck(token_); }
+    PendingPublish(const PendingPublish&) = delete;
+    PendingPublish& operator=(const PendingPublish&) = delete;
+
+    std::uint64_t token() const { return token_; }
+
+    void await(const Published& published, ngx_msec_t atMost)
+    {
+        published_ = published;
+        request_->read_event_handler = ngx_http_test_reading; // notices a client that leaves
+        request_->write_event_handler = ngx_http_request_empty_handler;
+        late_.after(atMost, true);
+    }
+
+    void stored(bool good) override
+    {
+        if (!good) {
+            finish(NGX_HTTP_SERVICE_UNAVAILABLE);
+        } else if (--published_.stores == 0) {
+            finish(NGX_HTTP_OK);
+        }
+    }
+
+private:
+    void finish(ngx_uint_t status)
+    {
+        ngx_http_request_t* r = request_;
+        ngx_int_t rc = guard<ngx_int_t>(r->connection->log, NGX_ERROR, [&] {
+            if (status == NGX_HTTP_OK) {
+                return answer(r, status, published_);
+            }
+            if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+                return refuseForNow(r, "the event was broadcast, but no broker has stored it");
+            }
+            return respondError(r, status, "no broker has confirmed the event in time; it stays queued");
+        });
+        ngx_connection_t* c = r->connection;
+        ngx_http_finalize_request(r, rc);
+        ngx_http_run_posted_requests(c);
+    }
+
+    ngx_http_request_t* request_;
+    std::uint64_t token_ = 0;
+    Published published_;
+    Callback late_;
+};
+
+ngx_int_t publishBody(ngx_http_request_t* r)
+{
+    const LocConf& conf = locConf(r);
+    Worker& worker = *Worker::current();
+    RequestContext& context = contextOf(r);
+
+    if (bodySize(r) > static_cast<off_t>(conf.maxMessageBytes)) {
+        return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than realtime_max_message_size");
+    }
+    std::string buffer;
+    Publication publication;
+    publication.channel = view(context.channel);
+    publication.event = eventOf(r, conf);
+    publication.data = gatherBody(r, buffer);
+    publication.idempotencyKey = requestHeader(r, "idempotency-key");
+    publication.timeMs = Worker::nowMs();
+    if (r->headers_in.content_type != nullptr) {
+        publication.contentType = view(r->headers_in.content_type->value);
+    }
+    if (publication.event.size() > MaxEventBytes ||
+        !(publication.event.empty() || validChannelName(publication.event))) {
+        return refuse(r, NGX_HTTP_BAD_REQUEST, "invalid event name");
+    }
+    if (publication.contentType.size() > MaxHeaderValue ||
+        publication.idempotencyKey.size() > MaxHeaderValue) {
+        return refuse(r, NGX_HTTP_BAD_REQUEST, "Content-Type and Idempotency-Key have at most 255 bytes");
+    }
+
+    PendingPublish* pending = conf.ack == Ack::Log ? nullptr : new PendingPublish(r);
+    publication.token = pending != nullptr ? pending->token() : 0;
+    Published published = worker.publish(conf.app->app, publication);
+    switch (published.status) {
+    case PublishStatus::Published:
+        worker.counters().add(Counter::PublishedHttp);
+        worker.counters().add(Counter::PublishedBytes, publication.data.size());
+        break;
+    case PublishStatus::Repeated:
+        worker.counters().add(Counter::PublishRepeated);
+        break;
+    case PublishStatus::BrokerFull:
+        return refuseForNow(r, "the broker is behind and its queue is full");
+    case PublishStatus::BrokerAway:
+        return refuseForNow(r, "the broker cannot store events now");
+    case PublishStatus::ChannelsFull:
+        return refuseForNow(r, "the realtime_zone has no room for another channel");
+    case PublishStatus::TooLarge:
+        return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than the realtime_zone can take");
+    }
+    context.messageId = copyTo(r->pool, toString(published.id));
+    context.subscribers = published.subscribers;
+
+    if (pending != nullptr && published.stores > 0) {
+        pending->await(published, conf.timeout);
+        return NGX_DONE;
+    }
+    return answer(r, NGX_HTTP_ACCEPTED, published);
+}
+
+void onBody(ngx_http_request_t* r)
+{
+    ngx_int_t rc =
+        guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR, [&] { return publishBody(r); });
+    if (rc != NGX_DONE) { // NGX_DONE: it waits, and keeps the reference that reading the body took
+        ngx_http_finalize_request(r, rc);
+    }
+}
+
+} // namespace
+
+ngx_int_t publishHandler(ngx_http_request_t* r)
+{
+    return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR, [&]() -> ngx_int_t {
+        const LocConf& conf = locConf(r);
+        contextOf(r).transport = ngx_string("http");
+        if (auto answered = checkOrigin(r, conf, Methods)) {
+            return *answered;
+        }
+        if ((r->method & (NGX_HTTP_POST | NGX_HTTP_PUT)) == 0) {
+            return refuseMethod(r, Methods);
+        }
+        std::string_view bad;
+        if (channelsOf(r, conf, bad).empty()) {
+            return refuse(r, NGX_HTTP_BAD_REQUEST,
+                          bad.empty() ? "empty channel name" : "invalid channel name");
+        }
+        if (r->headers_in.content_length_n > static_cast<off_t>(conf.maxMessageBytes)) {
+            return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than realtime_max_message_size");
+        }
+        ngx_int_t rc = ngx_http_read_client_request_body(r, onBody);
+        return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+    });
+}
+
+} // namespace realtime

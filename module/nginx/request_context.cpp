@@ -1,0 +1,54 @@
+#include "nginx/request_context.hpp"
+
+#include "nginx/conf.hpp"
+#include "nginx/str.hpp"
+
+#include <span>
+
+namespace realtime {
+
+namespace {
+
+ngx_str_t evaluate(ngx_http_request_t* r, ngx_http_complex_value_t* value)
+{
+    ngx_str_t text;
+    if (ngx_http_complex_value(r, value, &text) != NGX_OK) {
+        throw std::bad_alloc();
+    }
+    return text;
+}
+
+} // namespace
+
+std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& conf, std::string_view& bad)
+{
+    RequestContext& context = contextOf(r);
+    context.app = borrow(conf.app->app.id);
+
+    std::vector<std::string_view> channels;
+    std::string joined;
+    auto* values = static_cast<ngx_http_complex_value_t*>(conf.channels->elts);
+    for (ngx_http_complex_value_t& value : std::span(values, conf.channels->nelts)) {
+        std::string_view channel = view(evaluate(r, &value));
+        if (!validChannelName(channel)) {
+            bad = channel;
+            return {};
+        }
+        channels.push_back(channel);
+        joined += (joined.empty() ? "" : ",") + std::string(channel);
+    }
+    context.channel = channels.size() == 1 ? borrow(channels.front()) : copyTo(r->pool, joined);
+    return channels;
+}
+
+std::string_view eventOf(ngx_http_request_t* r, const LocConf& conf)
+{
+    if (conf.event == nullptr) {
+        return {};
+    }
+    RequestContext& context = contextOf(r);
+    context.event = evaluate(r, conf.event);
+    return view(context.event);
+}
+
+} // namespace realtime

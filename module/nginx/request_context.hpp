@@ -1,0 +1,46 @@
+// What a request of ours has come to, for the variables and for its handlers. In the request's pool; without a
+// destructor, since a cleanup handler would keep the request of a detached connection alive.
+#pragma once
+
+#include "nginx/ngx.hpp"
+
+#include "nginx/pool.hpp"
+
+#include <string_view>
+#include <vector>
+
+extern ngx_module_t ngx_http_realtime_module;
+
+namespace realtime {
+
+struct LocConf;
+
+struct RequestContext {
+    ngx_str_t app = ngx_null_string;
+    ngx_str_t channel = ngx_null_string; // several: separated by commas
+    ngx_str_t event = ngx_null_string;
+    ngx_str_t messageId = ngx_null_string;
+    ngx_str_t transport = ngx_null_string; // http, websocket, sse, longpoll
+    ngx_int_t subscribers = -1;            // of a publish; -1: none
+    void* outlet = nullptr;                // the Outlet or waiter that belongs to the request
+};
+
+// Made when first asked for. Throws std::bad_alloc.
+inline RequestContext& contextOf(ngx_http_request_t* r)
+{
+    auto* context = static_cast<RequestContext*>(ngx_http_get_module_ctx(r, ngx_http_realtime_module));
+    if (context == nullptr) {
+        context = &poolNewPlain<RequestContext>(r->pool);
+        ngx_http_set_ctx(r, context, ngx_http_realtime_module);
+    }
+    return *context;
+}
+
+// The endpoint's channels with their variables filled in; views into the request's pool. Empty if one is not a valid
+// name: `bad` then holds it.
+std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& conf, std::string_view& bad);
+
+// The endpoint's `event=`; empty: the default.
+std::string_view eventOf(ngx_http_request_t* r, const LocConf& conf);
+
+} // namespace realtime

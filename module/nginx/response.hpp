@@ -1,0 +1,30 @@
+// Answers of our endpoints.
+#pragma once
+
+#include "nginx/ngx.hpp"
+
+#include <string_view>
+
+namespace realtime {
+
+// Adds a response header; `name` is a literal, `value` must live as long as the request (see copyTo()).
+void addHeader(ngx_http_request_t* r, std::string_view name, std::string_view value);
+
+// Sends a whole response, finished; returns what a content handler is to return. `body` is copied. HEAD gets no body.
+ngx_int_t respond(ngx_http_request_t* r, ngx_uint_t status, std::string_view contentType,
+                  std::string_view body);
+ngx_int_t respondEmpty(ngx_http_request_t* r, ngx_uint_t status);
+
+// {"error":"…"}, with a line at level info in the error log.
+ngx_int_t respondError(ngx_http_request_t* r, ngx_uint_t status, std::string_view message);
+
+// 405 with `Allow`.
+ngx_int_t refuseMethod(ngx_http_request_t* r, std::string_view allowed);
+
+// The value of a request header, looked up by its lower-case name; empty if there is none.
+std::string_view requestHeader(ngx_http_request_t* r, std::string_view lowerCaseName);
+
+// A parameter of the query string, percent-decoded into the request's pool; `found` tells empty from absent.
+std::string_view queryArgument(ngx_http_request_t* r, std::string_view name, bool& found);
+
+} // namespace realtime

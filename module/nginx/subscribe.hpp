@@ -1,0 +1,32 @@
+// Ways to subscribe at a location-routed endpoint; subscribe.cpp chooses between them.
+#pragma once
+
+#include "nginx/ngx.hpp"
+
+#include "hub/hub.hpp"
+#include "nginx/conf.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace realtime {
+
+struct SubscribeRequest {
+    const LocConf* conf = nullptr;
+    std::vector<std::string_view> channels;
+    Since since;
+};
+
+// Each answers the request, one way or the other, and returns what the content handler is to return.
+ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request);
+ngx_int_t openEventStream(ngx_http_request_t* r, const SubscribeRequest& request);
+ngx_int_t openLongPoll(ngx_http_request_t* r, const SubscribeRequest& request);
+
+// Joins the hub; NGX_OK, or the answer that refuses it.
+ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber);
+
+// Where a subscriber stands: one id for each of its channels, fit for `since`.
+std::string positionOf(const Subscriber& subscriber);
+
+} // namespace realtime

@@ -1,0 +1,364 @@
+#include "nginx/worker.hpp"
+
+#include "nginx/guard.hpp"
+#include "nginx/outlet.hpp"
+#include "nginx/str.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace realtime {
+
+namespace {
+
+Worker* currentWorker = nullptr;
+
+constexpr ngx_msec_t LongestTick = 1000;
+constexpr ngx_msec_t ShortestTick = 20;
+constexpr ngx_msec_t DrainStep = 100;
+constexpr std::size_t LeastDrainStep = 10; // connections a step: a handful need not wait for half a minute
+
+// For the error log of connections that have no request: the client's address, as far as it can still be had.
+u_char* logConnection(ngx_log_t* log, u_char* buffer, std::size_t size)
+{
+    return ngx_snprintf(buffer, size, "%s%s, realtime connection", log->action != nullptr ? " while " : "",
+                        log->action != nullptr ? log->action : "");
+}
+
+} // namespace
+
+Worker* Worker::current()
+{
+    return currentWorker;
+}
+
+std::int64_t Worker::nowMs()
+{
+    ngx_time_t* now = ngx_timeofday();
+    return static_cast<std::int64_t>(now->sec) * 1000 + static_cast<std::int64_t>(now->msec);
+}
+
+Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
+    : cycle_(cycle), conf_(conf), counters_(ownWords_), readBuffer_(new char[ReadBytes]),
+      tick_([this] { onTick(); }), turnEnd_([this] { onTurnEnd(); }), nextTurn_([this] { onNextTurn(); }),
+      drain_([this] { onDrain(); })
+{
+    openLogs();
+    openBrokers();
+    publisher_ = std::make_unique<Publisher>(*hub_, brokers_);
+    currentWorker = this;
+    tick_.after(tickInterval());
+}
+
+Worker::~Worker()
+{
+    auto end = [](IdleList& list) {
+        while (IdleNode* node = list.first()) {
+            static_cast<Outlet*>(node)->processEnds();
+        }
+    };
+    for (auto& endpoint : endpoints_) {
+        end(endpoint->active);
+        end(endpoint->pinged);
+    }
+    end(closing_);
+    end(draining_);
+    onTurnEnd();
+
+    brokers_.clear(); // joins the threads, which may take them a moment
+    publishStats();
+    logEvents_.clear();
+    for (std::uint32_t i = 0; i < hub_->logCount(); i++) {
+        HubLog& log = hub_->log(i);
+        if (log.slot != SharedLog::NoSlot) {
+            log.log.releaseSlot(log.slot);
+        }
+    }
+    currentWorker = nullptr;
+}
+
+void Worker::openLogs()
+{
+    std::vector<HubLog> logs;
+    for (const auto& zone : conf_.zones) {
+        auto log = SharedLog::attach(zone->memory());
+        if (!log) {
+            throw std::runtime_error("zone \"" + zone->name + "\" holds no log");
+        }
+        wakeUps_.push_back(std::make_unique<LogWakeUp>(*log));
+        logs.push_back({*log, SharedLog::NoSlot, wakeUps_.back().get()});
+    }
+    logEvents_.resize(logs.size());
+    hub_ = std::make_unique<Hub>(std::move(logs));
+    claimMissingSlots();
+}
+
+// A storm of reloads may leave more workers alive than a zone has slots: then this one serves no subscribers of it
+// until one is free.
+void Worker::claimMissingSlots()
+{
+    for (std::uint32_t i = 0; i < hub_->logCount(); i++) {
+        HubLog& log = hub_->log(i);
+        if (log.slot != SharedLog::NoSlot) {
+            continue;
+        }
+        std::uint32_t slot = log.log.claimSlot();
+        if (slot == SharedLog::NoSlot) {
+            ngx_log_error(NGX_LOG_ERR, cycle_->log, 0,
+                          "realtime: too many worker processes live to give this one a slot in zone \"%s\"",
+                          conf_.zones[i]->name.c_str());
+            continue;
+        }
+        logEvents_[i] = std::make_unique<EventSource>(log.log.wakeFd(slot), [this] { onLogEvent(); });
+        hub_->openSlot(i, slot);
+        if (i == 0) {
+            counters_ = Counters(log.log.slotCounters(slot));
+        }
+    }
+}
+
+void Worker::openBrokers()
+{
+    brokerEvents_.watch([this] { onBrokerEvent(); });
+    for (const auto& broker : conf_.brokers) {
+        brokers_.push_back({broker->config.name, std::make_unique<Broker>(broker->config, brokerEvents_)});
+    }
+}
+
+Endpoint& Worker::endpointOf(const LocConf& conf)
+{
+    for (auto& endpoint : endpoints_) {
+        if (endpoint->conf == &conf) {
+            return *endpoint;
+        }
+    }
+    auto endpoint = std::make_unique<Endpoint>();
+    endpoint->conf = &conf;
+    endpoint->log = *conf.core->error_log;
+    endpoint->log.handler = logConnection;
+    endpoint->log.data = nullptr;
+    endpoint->log.action = nullptr;
+    endpoints_.push_back(std::move(endpoint));
+    return *endpoints_.back();
+}
+
+// --- events in and out ------------------------------------------------------------------------------------------
+
+Published Worker::publish(const App& app, const Publication& publication)
+{
+    Published published = publisher_->publish(app, publication);
+    if (published.status == PublishStatus::Published && published.subscribers > 0) {
+        turnEnd_.atTurnEnd();
+    }
+    return published;
+}
+
+Joined Worker::join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
+                    const Since& since)
+{
+    std::vector<ChannelRequest> requests;
+    requests.reserve(channels.size());
+    for (std::string_view channel : channels) {
+        ChannelPolicy policy = app.policyOf(channel);
+        requests.push_back({app.id, channel, policy.log, policy.history});
+    }
+    return hub_->join(subscriber, requests, since, nowMs());
+}
+
+void Worker::onLogEvent()
+{
+    // After what else this turn of the loop brings in: what comes together goes out together.
+    turnEnd_.atTurnEnd();
+}
+
+void Worker::onTurnEnd()
+{
+    if (hub_->drain()) {
+        nextTurn_.inNextTurn();
+    }
+    while (!toFinish_.empty()) {
+        Outlet* outlet = toFinish_.back();
+        toFinish_.pop_back();
+        outlet->finishPending_ = false;
+        outlet->finish();
+    }
+}
+
+void Worker::onNextTurn()
+{
+    std::vector<Outlet*> pump;
+    pump.swap(toPump_);
+    for (Outlet* outlet : pump) {
+        outlet->pumpPending_ = false;
+    }
+    // pump() flushes, and a flush asks for the next one: those go to toPump_ again.
+    for (Outlet* outlet : pump) {
+        hub_->pump(*outlet, nowMs());
+    }
+    onTurnEnd();
+}
+
+void Worker::pumpLater(Outlet& outlet)
+{
+    if (!outlet.pumpPending_) {
+        outlet.pumpPending_ = true;
+        toPump_.push_back(&outlet);
+        nextTurn_.inNextTurn();
+    }
+}
+
+void Worker::finishLater(Outlet& outlet)
+{
+    if (!outlet.finishPending_) {
+        outlet.finishPending_ = true;
+        toFinish_.push_back(&outlet);
+        turnEnd_.atTurnEnd();
+    }
+}
+
+void Worker::forget(Outlet& outlet)
+{
+    if (outlet.pumpPending_) {
+        std::erase(toPump_, &outlet);
+    }
+    if (outlet.finishPending_) {
+        std::erase(toFinish_, &outlet);
+    }
+}
+
+// --- brokers ----------------------------------------------------------------------------------------------------
+
+std::uint64_t Worker::expectAck(AckWaiter& waiter)
+{
+    waiters_.emplace(++lastToken_, &waiter);
+    return lastToken_;
+}
+
+void Worker::onBrokerEvent()
+{
+    std::vector<Completion> completions;
+    for (NamedBroker& one : brokers_) {
+        one.broker->takeCompletions(completions);
+    }
+    for (const Completion& completion : completions) {
+        auto waiter = waiters_.find(completion.token); // it may have left: client gone, time over
+        if (waiter != waiters_.end()) {
+            waiter->second->stored(completion.stored);
+        }
+    }
+    logNotes();
+}
+
+void Worker::logNotes()
+{
+    for (NamedBroker& one : brokers_) {
+        std::vector<BrokerNote> notes;
+        one.broker->takeNotes(notes);
+        for (const BrokerNote& note : notes) {
+            constexpr std::array<ngx_uint_t, 4> Levels{NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN,
+                                                       NGX_LOG_ERR};
+            ngx_log_error(Levels[static_cast<std::size_t>(note.level)], cycle_->log, 0,
+                          "realtime broker \"%s\": %s", one.name.c_str(), note.text.c_str());
+        }
+    }
+}
+
+// --- time -------------------------------------------------------------------------------------------------------
+
+ngx_msec_t Worker::tickInterval() const
+{
+    ngx_msec_t shortest = LongestTick;
+    for (const LocConf* conf : conf_.endpoints) {
+        ngx_msec_t grain = conf->ping != 0 ? std::min(conf->ping, conf->timeout - conf->ping) : conf->timeout;
+        shortest = std::min(shortest, grain / 4);
+    }
+    return std::max(shortest, ShortestTick);
+}
+
+void Worker::onTick()
+{
+    tick_.after(tickInterval());
+    for (auto& endpoint : endpoints_) {
+        keepAlive(*endpoint);
+    }
+    while (IdleNode* node = closing_.due(ngx_current_msec, CloseWait)) {
+        static_cast<Outlet*>(node)->closeWaitOver();
+    }
+    for (std::uint32_t i = 0; i < hub_->logCount(); i++) {
+        hub_->log(i).log.reclaimDeadSlots();
+    }
+    claimMissingSlots();
+    publishStats();
+    logNotes();
+}
+
+void Worker::keepAlive(Endpoint& endpoint)
+{
+    ngx_msec_t ping = endpoint.conf->ping;
+    while (IdleNode* node = endpoint.pinged.due(ngx_current_msec, endpoint.conf->timeout)) {
+        static_cast<Outlet*>(node)->timeoutDue();
+    }
+    while (IdleNode* node =
+               endpoint.active.due(ngx_current_msec, ping != 0 ? ping : endpoint.conf->timeout)) {
+        if (ping == 0) {
+            static_cast<Outlet*>(node)->timeoutDue();
+            continue;
+        }
+        auto* outlet = static_cast<Outlet*>(node);
+        endpoint.pinged.push(*outlet, outlet->since());
+        outlet->pingDue();
+    }
+}
+
+void Worker::drainLater(Outlet& outlet)
+{
+    if (draining_.empty()) {
+        drainStart_ = ngx_current_msec;
+        drain_.after(DrainStep, true);
+    }
+    draining_.push(outlet, ngx_current_msec);
+}
+
+// Closes the share of this step, so that all are asked by the end of realtime_drain and no step is a storm.
+void Worker::onDrain()
+{
+    std::size_t waiting = 0;
+    for (IdleNode* node = draining_.first(); node != nullptr; node = draining_.after(*node)) {
+        waiting++;
+    }
+    ngx_msec_t elapsed = ngx_current_msec - drainStart_;
+    ngx_msec_t left = elapsed < conf_.drain ? conf_.drain - elapsed : 0;
+    std::size_t share = std::max(LeastDrainStep, waiting * DrainStep / std::max(left, DrainStep) + 1);
+
+    for (; share > 0 && !draining_.empty(); share--) {
+        static_cast<Outlet*>(draining_.first())->askToReconnect();
+    }
+    if (!draining_.empty() || !closing_.empty()) {
+        drain_.after(DrainStep, true); // good-byes must get out before the process ends
+    }
+}
+
+void Worker::publishStats()
+{
+    HubStats now = hub_->stats();
+    counters_.add(Counter::Delivered, now.delivered - countedHubStats_.delivered);
+    counters_.add(Counter::Gaps, now.gaps - countedHubStats_.gaps);
+    counters_.add(Counter::Overtaken, now.overtaken - countedHubStats_.overtaken);
+    counters_.set(word(Gauge::Channels), now.channels);
+    countedHubStats_ = now;
+
+    for (std::size_t i = 0; i < brokers_.size(); i++) {
+        BrokerStats stats = brokers_[i].broker->stats();
+        counters_.set(word(i, BrokerCounter::Offered), stats.offered);
+        counters_.set(word(i, BrokerCounter::Confirmed), stats.confirmed);
+        counters_.set(word(i, BrokerCounter::Failed), stats.failed);
+        counters_.set(word(i, BrokerCounter::Refused), stats.refused);
+        counters_.set(word(i, BrokerCounter::Reconnects), stats.reconnects);
+        counters_.set(word(i, BrokerGauge::State), static_cast<std::uint64_t>(stats.state));
+        counters_.set(word(i, BrokerGauge::QueuedEvents), stats.queuedEvents);
+        counters_.set(word(i, BrokerGauge::QueuedBytes), stats.queuedBytes);
+    }
+}
+
+} // namespace realtime

@@ -1,0 +1,126 @@
+// What one worker process has: its hub, its brokers, its publisher, its connections. The composition root.
+//
+// Lifetime   made in init_process, destroyed in exit_process; the master has none.
+// Thread     the event loop.
+#pragma once
+
+#include "nginx/ngx.hpp"
+
+#include "app/publisher.hpp"
+#include "hub/hub.hpp"
+#include "nginx/conf.hpp"
+#include "nginx/counters.hpp"
+#include "nginx/event_source.hpp"
+#include "nginx/idle_list.hpp"
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace realtime {
+
+class Outlet;
+
+// What the connections of one location share.
+struct Endpoint {
+    const LocConf* conf = nullptr;
+    IdleList active; // in the order of their last sign of life
+    IdleList pinged; // the same, those that have been asked for one
+    ngx_log_t log{}; // for connections that have no request any more
+};
+
+// Who waits for brokers to store an event: an HTTP publish with `ack`.
+class AckWaiter {
+public:
+    virtual void stored(bool good) = 0; // once a broker
+
+protected:
+    ~AckWaiter() = default;
+};
+
+class Worker {
+public:
+    // Throws std::runtime_error if the zones, the descriptors or the threads cannot be had.
+    Worker(ngx_cycle_t* cycle, MainConf& conf);
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    Hub& hub() { return *hub_; }
+    Counters& counters() { return counters_; }
+    const MainConf& conf() const { return conf_; }
+    Endpoint& endpointOf(const LocConf& conf);
+
+    // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
+    Published publish(const App& app, const Publication& publication);
+    Joined join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
+                const Since& since);
+
+    // The hub calls subscribers while it walks its tables; what they want of it then, they ask for here.
+    void pumpLater(Outlet& outlet);   // Hub::pump(), in the next turn of the event loop
+    void finishLater(Outlet& outlet); // Outlet::finish(), at the end of this one
+    // nginx wants to go: Outlet::askToReconnect() within realtime_drain.
+    void drainLater(Outlet& outlet);
+    // It dies: takes it out of all of these.
+    void forget(Outlet& outlet);
+
+    // Gives a token for Publication::token. The waiter is called once for each broker until it is forgotten.
+    std::uint64_t expectAck(AckWaiter& waiter);
+    void forgetAck(std::uint64_t token) { waiters_.erase(token); }
+
+    // Those that have said good-bye and wait for the peer to do so.
+    static constexpr ngx_msec_t CloseWait = 5000;
+    IdleList& closing() { return closing_; }
+
+    // For reading from sockets, shared by all connections of the worker.
+    static constexpr std::size_t ReadBytes = 64 * 1024;
+    char* readBuffer() { return readBuffer_.get(); }
+
+    static std::int64_t nowMs(); // Unix, by nginx's cached time
+    static Worker* current();    // null in the master and in helper processes
+
+private:
+    void openLogs();
+    void openBrokers();
+    void onLogEvent();
+    void onBrokerEvent();
+    void onTick();
+    void onTurnEnd();
+    void onNextTurn();
+    void onDrain();
+    void keepAlive(Endpoint& endpoint);
+    void claimMissingSlots();
+    void publishStats();
+    void logNotes();
+    ngx_msec_t tickInterval() const;
+
+    ngx_cycle_t* cycle_;
+    MainConf& conf_;
+    std::vector<std::unique_ptr<LogWakeUp>> wakeUps_;
+    std::unique_ptr<Hub> hub_;
+    std::vector<std::unique_ptr<EventSource>> logEvents_; // beside the hub's logs; null without a slot
+    BrokerEvents brokerEvents_;
+    std::vector<NamedBroker> brokers_;
+    std::unique_ptr<Publisher> publisher_;
+    std::array<std::atomic<std::uint64_t>, SharedLog::SlotCounters> ownWords_{}; // while there is no slot
+    Counters counters_;
+    HubStats countedHubStats_;
+    std::vector<std::unique_ptr<Endpoint>> endpoints_;
+    std::unordered_map<std::uint64_t, AckWaiter*> waiters_;
+    std::uint64_t lastToken_ = 0;
+    std::vector<Outlet*> toPump_;
+    std::vector<Outlet*> toFinish_;
+    IdleList closing_;
+    IdleList draining_;
+    ngx_msec_t drainStart_ = 0;
+    std::unique_ptr<char[]> readBuffer_;
+    Callback tick_;
+    Callback turnEnd_;
+    Callback nextTurn_;
+    Callback drain_;
+};
+
+} // namespace realtime

@@ -1,0 +1,127 @@
+// Shared memory zones: where the logs are, and the descriptors that wake their readers.
+#include "nginx/conf.hpp"
+
+#include "nginx/guard.hpp"
+#include "nginx/str.hpp"
+
+#include "log/shared_log.hpp"
+
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+namespace realtime {
+
+namespace {
+
+// nginx keeps its slab header at the start of a zone and looks at it when a worker dies: the log begins behind it.
+std::span<std::byte> logMemory(const ngx_shm_zone_t* zone)
+{
+    constexpr std::size_t Alignment = 64;
+    std::size_t offset = (sizeof(ngx_slab_pool_t) + ngx_pagesize - 1) / ngx_pagesize * ngx_pagesize;
+    static_assert(Alignment <= 4096);
+    return {reinterpret_cast<std::byte*>(zone->shm.addr) + offset, zone->shm.size - offset};
+}
+
+ngx_int_t initZone(ngx_shm_zone_t* zone, void* oldData)
+{
+    auto* conf = static_cast<ZoneConf*>(zone->data);
+    return guard<ngx_int_t>(zone->shm.log, NGX_ERROR, [&]() -> ngx_int_t {
+        auto memory = logMemory(zone);
+        if (oldData != nullptr && SharedLog::attach(memory)) {
+            return NGX_OK; // a reload: both generations go on in the same log
+        }
+        if (oldData != nullptr) {
+            ngx_log_error(NGX_LOG_WARN, zone->shm.log, 0,
+                          "realtime_zone \"%s\" was laid out by another build of the module: history is lost",
+                          conf->name.c_str());
+        }
+        auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(conf->cycle->conf_ctx, ngx_core_module));
+        SharedLog::Options options;
+        // Several generations live side by side after reloads.
+        options.slots = std::max(64U, 4 * static_cast<std::uint32_t>(core->worker_processes));
+        options.slots = std::min(options.slots, SharedLog::MaxSlots);
+        if (getrandom(&options.seed, sizeof(options.seed), 0) != sizeof(options.seed)) {
+            ngx_log_error(NGX_LOG_EMERG, zone->shm.log, ngx_errno, "realtime: getrandom() failed");
+            return NGX_ERROR;
+        }
+        SharedLog::create(memory, options);
+        return NGX_OK;
+    });
+}
+
+} // namespace
+
+// realtime_zone NAME SIZE   http
+char* zoneDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& conf = *static_cast<MainConf*>(data);
+    auto* arguments = static_cast<ngx_str_t*>(cf->args->elts);
+    ssize_t size = ngx_parse_size(&arguments[2]);
+
+    if (arguments[1].len == 0) {
+        return const_cast<char*>("has an empty name");
+    }
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid size \"%V\"", &arguments[2]);
+        return static_cast<char*>(NGX_CONF_ERROR);
+    }
+    if (size < static_cast<ssize_t>(SharedLog::MinimumBytes)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "realtime_zone \"%V\" is too small: at least 1m",
+                           &arguments[1]);
+        return static_cast<char*>(NGX_CONF_ERROR);
+    }
+    return guard<char*>(cf->log, static_cast<char*>(NGX_CONF_ERROR), [&]() -> char* {
+        auto zone = std::make_unique<ZoneConf>();
+        zone->name = view(arguments[1]);
+        zone->size = static_cast<std::size_t>(size);
+        for (const auto& other : conf.zones) {
+            if (other->name == zone->name) {
+                return const_cast<char*>("is duplicate");
+            }
+        }
+        // Its own name, so that it meets no zone of another module, and room for nginx's slab header.
+        ngx_str_t shmName = copyTo(cf->pool, "realtime:" + zone->name);
+        zone->cycle = cf->cycle;
+        zone->shared =
+            ngx_shared_memory_add(cf, &shmName, zone->size + ngx_pagesize, &ngx_http_realtime_module);
+        if (zone->shared == nullptr) {
+            return static_cast<char*>(NGX_CONF_ERROR);
+        }
+        zone->shared->init = initZone;
+        zone->shared->data = zone.get();
+        conf.zones.push_back(std::move(zone));
+        return NGX_CONF_OK;
+    });
+}
+
+std::span<std::byte> ZoneConf::memory() const
+{
+    return logMemory(shared);
+}
+
+ngx_int_t makeWakeDescriptors(MainConf& conf, ngx_log_t* log)
+{
+    for (const auto& zone : conf.zones) {
+        auto shared = SharedLog::attach(zone->memory());
+        if (!shared) {
+            return NGX_ERROR;
+        }
+        for (std::uint32_t slot = 0; slot < shared->slots(); slot++) {
+            if (shared->wakeFd(slot) != -1) {
+                continue; // made for the generation before: workers of both hold it
+            }
+            int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+            if (fd == -1) {
+                ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                              "realtime: eventfd() failed for zone \"%s\", which needs %uD descriptors",
+                              zone->name.c_str(), shared->slots());
+                return NGX_ERROR;
+            }
+            shared->setWakeFd(slot, fd);
+        }
+    }
+    return NGX_OK;
+}
+
+} // namespace realtime
