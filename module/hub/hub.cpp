@@ -31,19 +31,38 @@ struct Replay {
         LogPosition position = 0;
         Subscription* subscription = nullptr;
     };
-    std::vector<Item> items; // in the order of the log
+    std::vector<Item> items; // each zone's in the order of its log
     std::size_t next = 0;
 
-    void sort()
+    void add(const std::vector<Item>& more)
     {
-        std::sort(items.begin(), items.end(),
-                  [](const Item& a, const Item& b) { return a.position < b.position; });
+        items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(next));
+        next = 0;
+        items.insert(items.end(), more.begin(), more.end());
+        std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
+            return std::pair(a.subscription->channel->log, a.position) <
+                   std::pair(b.subscription->channel->log, b.position);
+        });
+    }
+    void forget(const Subscription& subscription)
+    {
+        add({});
+        std::erase_if(items, [&](const Item& item) { return item.subscription == &subscription; });
     }
 };
 
 Subscriber::Subscriber(Encoding encoding) : encoding_(encoding) {}
 
 Subscriber::~Subscriber() = default;
+
+Subscription* Subscriber::follows(std::string_view app, std::string_view channel) const
+{
+    Subscription* s = subscriptions_;
+    while (s != nullptr && (s->channel->name != channel || s->channel->app != app)) {
+        s = s->next;
+    }
+    return s;
+}
 
 Hub::Hub(std::vector<HubLog> logs)
 {
@@ -75,89 +94,108 @@ void Hub::openSlot(std::uint32_t index, std::uint32_t slot)
 
 // --- joining and leaving ----------------------------------------------------------------------------------------
 
-Joined Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> channels, const Since& since,
-                 std::int64_t nowMs)
+JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> channels, const Since& since,
+                     std::int64_t nowMs)
 {
     LogState& state = logs_[channels.front().log];
     if (state.source.slot == SharedLog::NoSlot) {
-        return Joined::NoSlot;
+        return {Joined::NoSlot};
     }
     for (const ChannelRequest& request : channels) {
         if (request.log != channels.front().log) {
-            return Joined::SeveralZones;
+            return {Joined::SeveralZones};
         }
     }
 
-    std::vector<ChannelRequest>
-        added; // beside the list of subscriptions, newest first there, oldest first here
+    std::vector<NewSubscription> added;
     for (const ChannelRequest& request : channels) {
-        bool again = std::any_of(added.begin(), added.end(), [&](const ChannelRequest& other) {
-            return other.app == request.app && other.channel == request.channel;
-        });
-        if (again) {
+        if (subscriber.follows(request.app, request.channel)) {
             continue;
         }
-        auto result = state.source.log.subscribe(state.source.slot, request.app, request.channel);
-        if (!result) {
-            drop(subscriber, false);
-            return Joined::ChannelsFull;
+        Subscription* subscription = add(state, subscriber, request);
+        if (subscription == nullptr) {
+            for (std::size_t i = added.size(); i > 0; i--) { // the newest is the head of the list
+                remove(subscriber, &subscriber.subscriptions_);
+            }
+            return {Joined::ChannelsFull};
         }
-        auto& local = state.channels[result->channel.epoch];
-        if (!local) {
-            local = std::make_unique<LocalChannel>();
-            local->app = request.app;
-            local->name = request.channel;
-            local->ref = result->channel;
-            local->log = request.log;
-            local->lastOffset = result->lastOffset;
-        }
-        auto* subscription = new Subscription;
-        subscription->subscriber = &subscriber;
-        subscription->channel = local.get();
-        subscription->lastOffset = result->lastOffset;
-        subscription->index = static_cast<std::uint32_t>(local->subscriptions.size());
-        subscription->next = subscriber.subscriptions_;
-        local->subscriptions.push_back(subscription);
-        subscriber.subscriptions_ = subscription;
-        added.push_back(request);
-    }
-    if (followsSeveral(subscriber)) {
-        for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next) {
-            s->channel->several++;
-        }
+        added.push_back({subscription, request.history});
     }
 
+    JoinResult result;
     if (since.kind != Since::Kind::Latest) {
-        std::reverse(added.begin(), added.end()); // as the list of subscriptions is
-        beginReplay(state, subscriber, added, since, nowMs);
-        pump(subscriber, nowMs);
+        result.recovered = beginReplay(state, subscriber, added, since, nowMs);
     }
-    return Joined::Ok;
+    return result;
+}
+
+Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelRequest& request)
+{
+    auto result = state.source.log.subscribe(state.source.slot, request.app, request.channel);
+    if (!result) {
+        return nullptr;
+    }
+    auto& local = state.channels[result->channel.epoch];
+    if (!local) {
+        local = std::make_unique<LocalChannel>();
+        local->app = request.app;
+        local->name = request.channel;
+        local->ref = result->channel;
+        local->log = request.log;
+        local->lastOffset = result->lastOffset;
+    }
+    auto* subscription = new Subscription;
+    subscription->subscriber = &subscriber;
+    subscription->channel = local.get();
+    subscription->lastOffset = result->lastOffset;
+    subscription->index = static_cast<std::uint32_t>(local->subscriptions.size());
+    local->subscriptions.push_back(subscription);
+
+    Subscription* others = subscriber.subscriptions_;
+    if (others != nullptr) {
+        others->channel->several += others->next == nullptr ? 1 : 0; // it was the only one until now
+        local->several++;
+    }
+    subscription->next = others;
+    subscriber.subscriptions_ = subscription;
+    return subscription;
+}
+
+void Hub::leave(Subscriber& subscriber, Subscription& subscription)
+{
+    if (subscriber.replay_ != nullptr) {
+        subscriber.replay_->forget(subscription);
+    }
+    Subscription** link = &subscriber.subscriptions_;
+    while (*link != &subscription) {
+        link = &(*link)->next;
+    }
+    remove(subscriber, link);
 }
 
 void Hub::leave(Subscriber& subscriber)
 {
-    drop(subscriber, followsSeveral(subscriber));
-}
-
-void Hub::drop(Subscriber& subscriber, bool countedAsSeveral)
-{
-    while (Subscription* subscription = subscriber.subscriptions_) {
-        subscriber.subscriptions_ = subscription->next;
-        subscription->channel->several -= countedAsSeveral ? 1 : 0;
-        unlink(subscription);
-    }
     subscriber.replay_.reset();
+    while (subscriber.subscriptions_ != nullptr) {
+        remove(subscriber, &subscriber.subscriptions_);
+    }
     if (subscriber.flushPending_) {
         subscriber.flushPending_ = false;
         std::erase(toFlush_, &subscriber);
     }
 }
 
-void Hub::unlink(Subscription* subscription)
+void Hub::remove(Subscriber& subscriber, Subscription** link)
 {
+    Subscription* subscription = *link;
     LocalChannel& channel = *subscription->channel;
     LogState& state = logs_[channel.log];
+
+    channel.several -= followsSeveral(subscriber) ? 1 : 0;
+    *link = subscription->next;
+    if (subscriber.subscriptions_ != nullptr && subscriber.subscriptions_->next == nullptr) {
+        subscriber.subscriptions_->channel->several--; // it is the only one from now on
+    }
 
     channel.subscriptions.back()->index = subscription->index;
     channel.subscriptions[subscription->index] = channel.subscriptions.back();
@@ -425,40 +463,43 @@ const MessageId* idOf(const Since& since, std::uint64_t epoch)
 
 } // namespace
 
-void Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const ChannelRequest> requests,
+// True: nothing is missing behind `since`.
+bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const NewSubscription> added,
                       const Since& since, std::int64_t nowMs)
 {
     SharedLog& log = state.source.log;
-    auto replay = std::make_unique<Replay>();
+    std::vector<Replay::Item> items;
 
     // The cut: the youngest of the events that the subscriber names. Channels that it names none of start there.
     LogPosition cut = 0;
     bool anyKnown = false;
     bool cutLost = false;
-    for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next) {
-        if (const MessageId* id = idOf(since, s->channel->ref.epoch); id != nullptr && id->offset > 0) {
-            LogPosition position = log.locate(s->channel->ref, id->offset);
+    for (const NewSubscription& one : added) {
+        const ChannelRef& ref = one.subscription->channel->ref;
+        if (const MessageId* id = idOf(since, ref.epoch); id != nullptr && id->offset > 0) {
+            LogPosition position = log.locate(ref, id->offset);
             anyKnown = true;
             cutLost |= position == 0;
             cut = std::max(cut, position);
         }
     }
 
-    std::size_t i = 0;
-    for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next, i++) {
-        const HistoryLimit& limit = requests[i].history;
-        const MessageId* id = idOf(since, s->channel->ref.epoch);
+    bool recovered = true;
+    for (const NewSubscription& one : added) {
+        Subscription& subscription = *one.subscription;
+        const ChannelRef& ref = subscription.channel->ref;
+        const MessageId* id = idOf(since, ref.epoch);
         History history;
         if (since.kind == Since::Kind::Earliest) {
-            history = log.history(s->channel->ref, 0, limit, nowMs);
+            history = log.history(ref, 0, one.history, nowMs);
             history.complete = true; // nothing was promised
-        } else if (id != nullptr && id->offset <= s->lastOffset) {
-            history = log.history(s->channel->ref, id->offset, limit, nowMs);
+        } else if (id != nullptr && id->offset <= subscription.lastOffset) {
+            history = log.history(ref, id->offset, one.history, nowMs);
         } else if (id == nullptr && anyKnown && (cut != 0 || !cutLost)) {
-            history = log.historyBehind(s->channel->ref, cut, limit, nowMs);
+            history = log.historyBehind(ref, cut, one.history, nowMs);
         } else {
             // An id of a life of the channel that is over, or one that was never given out.
-            history = log.history(s->channel->ref, 0, limit, nowMs);
+            history = log.history(ref, 0, one.history, nowMs);
             history.complete = history.complete && id == nullptr && anyKnown;
         }
 
@@ -470,44 +511,43 @@ void Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const C
             history.complete = false;
         }
         if (!history.complete) {
-            announceGap(*s);
+            recovered = false;
+            announceGap(subscription);
         }
         if (position == history.positions.end()) {
             continue; // lastOffset stays what it was at the subscription
         }
-        s->lastOffset = first.id.offset - 1;
+        subscription.lastOffset = first.id.offset - 1;
         for (; position != history.positions.end(); ++position) {
-            replay->items.push_back({*position, s});
+            items.push_back({*position, &subscription});
         }
     }
     arena_.clear();
 
-    if (!replay->items.empty()) {
-        replay->sort();
-        subscriber.replay_ = std::move(replay);
+    if (!items.empty()) {
+        if (subscriber.replay_ == nullptr) {
+            subscriber.replay_ = std::make_unique<Replay>();
+        }
+        subscriber.replay_->add(items);
     }
+    return recovered;
 }
 
 void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
 {
-    if (subscriber.subscriptions_ == nullptr) {
-        return;
-    }
-    LogState& state = logs_[subscriber.subscriptions_->channel->log];
-
     std::size_t sent = 0;
     int extensions = 0;
     while (subscriber.replay_ != nullptr && sent < ReplayBytes) {
         Replay& replay = *subscriber.replay_;
         if (replay.next == replay.items.size()) {
-            if (!extendReplay(state, subscriber, nowMs, ++extensions > MaxExtensions)) {
+            if (!extendReplay(subscriber, nowMs, ++extensions > MaxExtensions)) {
                 subscriber.replay_.reset();
             }
             continue;
         }
         const Replay::Item& item = replay.items[replay.next++];
         LogRecord record;
-        if (!state.source.log.readAt(item.position, arena_, record)) {
+        if (!logs_[item.subscription->channel->log].source.log.readAt(item.position, arena_, record)) {
             continue; // overwritten by now: the next event of the channel that is left shows the hole
         }
         if (record.id.offset > item.subscription->lastOffset + 1) {
@@ -520,30 +560,32 @@ void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
     finishTurn();
 }
 
-// The list is worked off; meanwhile more may have gone through the hub that this subscriber did not get.
-// `giveUp`: publishers are faster than the reading; announce the gap and go on live.
-bool Hub::extendReplay(LogState& state, Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
+// The list is worked off; meanwhile more may have gone through the hub that this subscriber did not get. `giveUp`:
+// publishers are faster than the reading; announce the gap and go on live.
+bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
 {
     Replay& replay = *subscriber.replay_;
-    replay.items.clear();
-    replay.next = 0;
+    std::vector<Replay::Item> items;
     for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next) {
         if (s->lastOffset >= s->channel->lastOffset) {
             continue;
         }
         History history;
         if (!giveUp) {
-            history = state.source.log.history(s->channel->ref, s->lastOffset, Unlimited, nowMs);
+            const SharedLog& log = logs_[s->channel->log].source.log;
+            history = log.history(s->channel->ref, s->lastOffset, Unlimited, nowMs);
         }
         if (history.positions.empty()) {
             skipTo(*s, s->channel->lastOffset);
         }
         for (LogPosition position : history.positions) {
-            replay.items.push_back({position, s});
+            items.push_back({position, s});
         }
     }
-    replay.sort();
-    return !replay.items.empty();
+    replay.items.clear();
+    replay.next = 0;
+    replay.add(items);
+    return !items.empty();
 }
 
 HubStats Hub::stats() const

@@ -2,7 +2,8 @@
 //
 // Thread     the worker's event loop; one Hub a worker.
 // Order      all subscribers see a channel's events in the order of the log. A subscriber of several channels sees
-//            all of them in the order of the log, so that the id of the last event it got is a position in them all.
+//            all of one zone in the order of its log, so that the id of the last event it got is a position in them
+//            all.
 // Delivery   each event once to each subscriber, or a gap that is announced. What arrives together goes out
 //            together: a turn enqueues everything first and flushes each subscriber once.
 // Memory     a turn holds at most MaxTurnBytes of events; one LocalChannel a channel with local subscribers.
@@ -56,6 +57,11 @@ enum class Joined {
     NoSlot,       // too many workers live: this one has no slot in the zone (yet)
 };
 
+struct JoinResult {
+    Joined status = Joined::Ok;
+    bool recovered = true; // nothing is missing behind `since`
+};
+
 struct HubStats {
     std::uint64_t delivered = 0; // events, once a subscriber
     std::uint64_t gaps = 0;      // announced
@@ -73,13 +79,16 @@ public:
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
 
-    // Adds `subscriber` to all of `channels` (at least one; doubles count once) or to none. What `since` asks for
-    // begins to come before it returns, gaps announced in their place; see pump().
-    Joined join(Subscriber& subscriber, std::span<const ChannelRequest> channels, const Since& since,
-                std::int64_t nowMs);
+    // Adds `subscriber` to all of `channels` (at least one; doubles and those it follows already count once) or to none
+    // of them. `since` applies to those that are new. Nothing but gaps is enqueued: what history `since` asks for comes
+    // with pump(), which the caller calls next.
+    JoinResult join(Subscriber& subscriber, std::span<const ChannelRequest> channels, const Since& since,
+                    std::int64_t nowMs);
     // Brings a replaying subscriber further: enqueues and flushes about ReplayBytes from the log. So a long history
     // waits in the log, not in memory, however slow the subscriber is. It gets live events once it has caught up.
     void pump(Subscriber& subscriber, std::int64_t nowMs);
+    // Ends one subscription; it hears nothing more of that channel.
+    void leave(Subscriber& subscriber, Subscription& subscription);
     // Ends all subscriptions of `subscriber`; it hears nothing more.
     void leave(Subscriber& subscriber);
 
@@ -108,8 +117,8 @@ private:
 
     bool wants(std::uint64_t epoch) const override;
     LocalChannel* find(const LogState& state, std::uint64_t epoch) const;
-    void drop(Subscriber& subscriber, bool countedAsSeveral);
-    void unlink(Subscription* subscription);
+    Subscription* add(LogState& state, Subscriber& subscriber, const ChannelRequest& request);
+    void remove(Subscriber& subscriber, Subscription** link);
 
     bool drainLog(LogState& state);
     void take(LocalChannel& channel, const LogRecord& record);
@@ -126,9 +135,13 @@ private:
     void flushLater(Subscriber& subscriber);
     void finishTurn();
 
-    void beginReplay(LogState& state, Subscriber& subscriber, std::span<const ChannelRequest> requests,
+    struct NewSubscription {
+        Subscription* subscription;
+        HistoryLimit history;
+    };
+    bool beginReplay(LogState& state, Subscriber& subscriber, std::span<const NewSubscription> added,
                      const Since& since, std::int64_t nowMs);
-    bool extendReplay(LogState& state, Subscriber& subscriber, std::int64_t nowMs, bool giveUp);
+    bool extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp);
 
     std::vector<LogState> logs_;
     const LogState* reading_ = nullptr; // whose records wants() is asked about

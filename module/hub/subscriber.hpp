@@ -38,6 +38,7 @@ public:
     Encoding encoding() const { return encoding_; }
     bool subscribed() const { return subscriptions_ != nullptr; }
     const Subscription* subscriptions() const { return subscriptions_; }
+    Subscription* follows(std::string_view app, std::string_view channel) const; // null: not
     // It is being brought up to date from the log: whenever its socket has taken everything, call Hub::pump().
     bool replaying() const { return replay_ != nullptr; }
 

@@ -65,8 +65,10 @@ ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
 
 ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber)
 {
-    switch (Worker::current()->join(subscriber, request.conf->app->app, request.channels, request.since)) {
+    Worker& worker = *Worker::current();
+    switch (worker.join(subscriber, request.conf->app->app, request.channels, request.since).status) {
     case Joined::Ok:
+        worker.pump(subscriber);
         return NGX_OK;
     case Joined::ChannelsFull:
         addHeader(r, "Retry-After", "1");

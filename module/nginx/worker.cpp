@@ -154,8 +154,8 @@ Published Worker::publish(const App& app, const Publication& publication)
     return published;
 }
 
-Joined Worker::join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
-                    const Since& since)
+JoinResult Worker::join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
+                        const Since& since)
 {
     std::vector<ChannelRequest> requests;
     requests.reserve(channels.size());

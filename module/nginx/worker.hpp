@@ -56,8 +56,10 @@ public:
 
     // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
     Published publish(const App& app, const Publication& publication);
-    Joined join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
-                const Since& since);
+    // Hub::join(); the caller calls pump() next.
+    JoinResult join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
+                    const Since& since);
+    void pump(Subscriber& subscriber) { hub_->pump(subscriber, nowMs()); }
 
     // The hub calls subscribers while it walks its tables; what they want of it then, they ask for here.
     void pumpLater(Outlet& outlet);   // Hub::pump(), in the next turn of the event loop
