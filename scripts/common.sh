@@ -12,7 +12,7 @@ die()
 # What the module itself needs: compiler, libraries, nginx and its headers.
 # shellcheck disable=SC2034 # used by those who source this
 build_packages=(g++ cmake ninja-build pkg-config nginx nginx-dev libssl-dev libsqlite3-dev librabbitmq-dev
-    libjansson-dev libpcre2-dev zlib1g-dev)
+    libjansson-dev libpcre2-dev libcurl4-openssl-dev zlib1g-dev)
 
 installed()
 {

@@ -1,8 +1,8 @@
 #include "broker/broker.hpp"
 
 #include "broker/broker_loop.hpp"
+#include "broker/signals_blocked.hpp"
 
-#include <csignal>
 #include <pthread.h>
 #include <stdexcept>
 #include <system_error>
@@ -11,27 +11,6 @@
 namespace realtime {
 
 namespace {
-
-// Blocks every signal but those that report the thread's own faults, for as long as it lives: a thread started
-// meanwhile inherits the mask, so that the process's handlers never run on it.
-class SignalsBlocked {
-public:
-    SignalsBlocked()
-    {
-        sigset_t all;
-        sigfillset(&all);
-        for (const int fault : {SIGILL, SIGFPE, SIGSEGV, SIGBUS}) {
-            sigdelset(&all, fault);
-        }
-        pthread_sigmask(SIG_BLOCK, &all, &before_);
-    }
-    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
-private:
-    sigset_t before_{};
-};
 
 std::uint64_t costOf(const BrokerEvent& event)
 {
