@@ -155,6 +155,9 @@ TEST(a_star_allows_every_origin)
     assert_true(originAllowed(patterns, "https://example.com"));
     assert_true(originAllowed(patterns, "null"));
     assert_false(originAllowed({}, "https://example.com"));
+    const std::string null[] = {"null"};
+    assert_true(originAllowed(null, "null"));
+    assert_false(originAllowed(null, "https://example.com"));
 }
 
 TEST(origins_are_compared_whole)
@@ -188,7 +191,7 @@ TEST(a_wildcard_stands_for_one_or_more_labels)
          {"https://example.com", "https://.example.com", "https://evilexample.com", "http://a.example.com",
           "https://a.example.com:8443", "https://a.example.com.evil.org", "https://evil.org/.example.com",
           "https://evil.org#.example.com", "https://evil.org\\.example.com", "https://user@a.example.com",
-          "null", "http://a.test", "https://*.example.com.x"}) {
+          "null", "http://a.test", "https://*.example.com", "https://*.example.com.x"}) {
         if (originAllowed(patterns, origin)) {
             fail_msg("%s was allowed", origin);
         }

@@ -4,62 +4,13 @@
 
 #include <optional>
 
+#include "sse_reader.hpp"
 #include "testing.hpp"
 
 using namespace realtime;
+using realtime::testing::readSse;
 
 namespace {
-
-struct Event {
-    std::string id, type, data, encoding;
-};
-
-// A reader of its own, after WHATWG HTML 9.2.6 "Interpreting an event stream"; `encoding` is our addition.
-std::vector<Event> read(const std::string& stream)
-{
-    std::vector<Event> events;
-    std::string id, type, data, encoding;
-    std::size_t at = 0;
-    while (at < stream.size()) {
-        std::string line;
-        while (at < stream.size() && stream[at] != '\r' && stream[at] != '\n') {
-            line += stream[at++];
-        }
-        if (at == stream.size()) {
-            break; // an unfinished line is discarded
-        }
-        at += stream.compare(at, 2, "\r\n") == 0 ? 2 : 1;
-        if (line.empty()) {
-            if (!data.empty()) {
-                data.pop_back();
-                events.push_back({id, type.empty() ? "message" : type, data, encoding});
-            }
-            type.clear();
-            data.clear();
-            encoding.clear();
-            continue;
-        }
-        const std::size_t colon = line.find(':');
-        if (colon == 0) {
-            continue;
-        }
-        const std::string field = line.substr(0, colon);
-        std::string value = colon == std::string::npos ? "" : line.substr(colon + 1);
-        if (!value.empty() && value[0] == ' ') {
-            value.erase(0, 1);
-        }
-        if (field == "data") {
-            data += value + "\n";
-        } else if (field == "event") {
-            type = value;
-        } else if (field == "id" && value.find('\0') == std::string::npos) {
-            id = value;
-        } else if (field == "encoding") {
-            encoding = value;
-        }
-    }
-    return events;
-}
 
 std::string written(std::string_view id, std::string_view event, std::string_view data)
 {
@@ -71,7 +22,7 @@ std::string written(std::string_view id, std::string_view event, std::string_vie
 // All that such a stream holds is this one event.
 void check(std::string_view data, const std::string& expected)
 {
-    const auto events = read(written("e1-7", "news", data));
+    const auto events = readSse(written("e1-7", "news", data));
     assert_int_equal(events.size(), 1);
     assert_text_equal(events[0].id, "e1-7");
     assert_text_equal(events[0].type, "news");
@@ -112,7 +63,7 @@ TEST(data_arrives_with_every_kind_of_line_break_as_lf)
 TEST(id_and_event_cannot_forge_fields)
 {
     using namespace std::string_literals;
-    const auto events = read(written("1\ndata: a\n\n\r\nid: 2\0"s, "x\r\rdata: b\n\ny\0z"s, "real"));
+    const auto events = readSse(written("1\ndata: a\n\n\r\nid: 2\0"s, "x\r\rdata: b\n\ny\0z"s, "real"));
     assert_int_equal(events.size(), 1);
     assert_text_equal(events[0].id, "1data: aid: 2");
     assert_text_equal(events[0].type, "xdata: byz");
@@ -122,7 +73,7 @@ TEST(id_and_event_cannot_forge_fields)
 TEST(data_that_is_not_utf8_is_base64_behind_an_encoding_line)
 {
     const std::string data("\xff\n\0\r", 4);
-    const auto events = read(written("e1-7", "blob", data));
+    const auto events = readSse(written("e1-7", "blob", data));
     assert_int_equal(events.size(), 1);
     assert_text_equal(events[0].encoding, "base64");
     assert_text_equal(events[0].type, "blob");
@@ -137,7 +88,7 @@ TEST(comments_and_retry_are_no_events)
     appendSseEvent(builder, "1", "", "x");
     appendSseComment(builder);
     assert_text_equal(builder.view(), ":\n\nretry: 15000\n\nid: 1\ndata: x\n\n:\n\n");
-    assert_int_equal(read(std::string(builder.view())).size(), 1);
+    assert_int_equal(readSse(std::string(builder.view())).size(), 1);
 }
 
 namespace {

@@ -1,0 +1,82 @@
+// The headers of a subscriber's request, which anybody may write as they like.
+#include "wire/accept.hpp"
+#include "wire/websocket.hpp"
+
+#include "fuzz.hpp"
+
+using namespace realtime;
+
+namespace {
+
+std::string lower(std::string_view text)
+{
+    std::string out(text);
+    for (char& c : out) {
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    }
+    return out;
+}
+
+void checkList(std::string_view list)
+{
+    std::string_view rest = list;
+    std::size_t length = 0;
+    while (const auto item = nextListItem(rest)) {
+        CHECK(!item->empty());
+        CHECK(item->data() >= list.data() && item->data() + item->size() <= list.data() + list.size());
+        CHECK(std::string_view(" \t").find(item->front()) == std::string_view::npos);
+        CHECK(listHasToken(list, *item));
+        length += item->size();
+    }
+    CHECK(length <= list.size());
+    if (acceptsEventStream(list)) {
+        CHECK(lower(list).find("text/event-stream") != std::string::npos);
+    }
+}
+
+void checkOrigins(std::string_view origin, std::string_view host)
+{
+    const bool valid = validOrigin(origin);
+    if (sameOrigin(origin, host)) {
+        CHECK(valid);
+        const std::string hostOnly =
+            lower(host.substr(0, host.find(':', host.starts_with('[') ? host.find(']') : 0)));
+        const std::size_t at = lower(origin).find("://" + hostOnly);
+        CHECK(at != std::string::npos);
+        const std::string behind(origin.substr(at + 3 + hostOnly.size()));
+        CHECK(behind.empty() || behind[0] == ':');
+    }
+    const std::string star[] = {"*"}, itself[] = {std::string(origin)}, below[] = {"https://*.example.com"};
+    CHECK(originAllowed(star, origin));
+    CHECK(originAllowed(itself, origin) == (valid || origin == "*"));
+    CHECK(!valid || validOriginPattern(origin));
+    if (originAllowed(below, origin)) {
+        const std::string name = lower(origin);
+        CHECK(valid);
+        CHECK(name.starts_with("https://"));
+        CHECK(name.ends_with(".example.com") || name.ends_with(".example.com:443"));
+    }
+}
+
+} // namespace
+
+std::vector<std::string> seeds()
+{
+    return {"text/html, text/event-stream;q=0.5\nhttps://a.example.com\nexample.com",
+            "keep-alive, Upgrade\nhttp://example.com:80\nEXAMPLE.com",
+            "a;x=\"1,\\\"2\";q=0,\t,b\nhttp://[::1]:8080\n[::1]:8080",
+            "text/event-stream;q=0.000\nhttps://evil.org/.example.com\nevil.org:443",
+            "dGhlIHNhbXBsZSBub25jZQ==\nnull\nnull"};
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+{
+    Input in(data, size);
+    const std::string_view list = in.line(), origin = in.line(), host = in.rest();
+    checkList(list);
+    checkOrigins(origin, host);
+    if (ws::validKey(list)) {
+        CHECK(ws::acceptKey(list).size() == 28);
+    }
+    return 0;
+}
