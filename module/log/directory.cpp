@@ -12,7 +12,7 @@ namespace {
 
 // How many idle entries evict() looks at: enough to pass by a few channels that are in use, and short enough for
 // the lock.
-constexpr int EvictionLook = 16;
+constexpr int EvictionLook = 8;
 
 std::uint16_t tagOf(std::uint64_t hash)
 {

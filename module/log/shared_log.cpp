@@ -63,11 +63,11 @@ Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
 void zero(std::byte* from, std::size_t bytes)
 {
     constexpr std::size_t Piece = 4096;
+    static constexpr std::byte Zeros[Piece] = {};
     for (std::size_t done = 0; done < bytes; done += Piece) {
         const std::size_t piece = std::min(Piece, bytes - done);
-        std::byte* const at = from + done;
-        if (!std::all_of(at, at + piece, [](std::byte b) { return b == std::byte{0}; })) {
-            std::memset(at, 0, piece);
+        if (std::memcmp(from + done, Zeros, piece) != 0) {
+            std::memset(from + done, 0, piece);
         }
     }
 }

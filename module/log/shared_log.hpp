@@ -55,7 +55,7 @@ struct NewRecord {
     std::string_view idempotencyKey; // empty: none. Scoped to app and channel; kept for IdempotencyWindowMs
 };
 
-inline constexpr std::int64_t IdempotencyWindowMs = 5 * 60 * 1000;
+inline constexpr std::int64_t IdempotencyWindowMs = 300'000;
 
 // A record as read. The views point into the RecordArena it was read into.
 struct LogRecord {
@@ -134,7 +134,7 @@ enum class ReadStatus {
 // How much of a channel may be resumed (directive `history`); 0 messages: none.
 struct HistoryLimit {
     std::uint32_t messages = 1000;
-    std::int64_t ageMs = 5 * 60 * 1000; // 0: any age
+    std::int64_t ageMs = 300'000; // 0: any age
 };
 
 struct History {

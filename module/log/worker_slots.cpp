@@ -152,10 +152,12 @@ LogPosition SharedLog::awake(std::uint32_t slot)
 {
     const Memory memory(base_);
     Slot& self = memory.slot(slot);
-    self.asleep.store(0, std::memory_order_seq_cst);                                             // B1
+    self.asleep.store(0, std::memory_order_seq_cst); // B1
+    step("awake");
     if (const LogPosition mark = self.wakePosition.load(std::memory_order_seq_cst); mark != 0) { // B2
         return mark;
     }
+    step("awake without a mark");
     const Lock lock(memory);
     const LogPosition mark = self.wakePosition.load(std::memory_order_seq_cst);
     return mark != 0 ? mark : memory.header().head.load(std::memory_order_relaxed);
@@ -166,8 +168,10 @@ bool SharedLog::sleep(std::uint32_t slot, LogPosition cursor)
     const Memory memory(base_);
     Slot& self = memory.slot(slot);
     const LogPosition mark = self.wakePosition.load(std::memory_order_seq_cst);
+    step("going to sleep");
     if (mark == 0) {
-        self.asleep.store(1, std::memory_order_seq_cst);              // N1
+        self.asleep.store(1, std::memory_order_seq_cst); // N1
+        step("asleep");
         if (self.wakePosition.load(std::memory_order_seq_cst) == 0) { // N2
             return true;
         }
@@ -177,11 +181,14 @@ bool SharedLog::sleep(std::uint32_t slot, LogPosition cursor)
     if (mark >= cursor) {
         return false;
     }
-    self.wakePosition.store(0, std::memory_order_seq_cst);                // M1
-    self.asleep.store(1, std::memory_order_seq_cst);                      // M2
+    self.wakePosition.store(0, std::memory_order_seq_cst); // M1
+    step("mark cleared");
+    self.asleep.store(1, std::memory_order_seq_cst); // M2
+    step("asleep");
     if (memory.header().head.load(std::memory_order_seq_cst) <= cursor) { // M3
         return true;
     }
+    step("not asleep");
     self.wakePosition.store(cursor, std::memory_order_seq_cst);
     self.asleep.store(0, std::memory_order_seq_cst);
     return false;

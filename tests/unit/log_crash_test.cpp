@@ -1,6 +1,6 @@
 // Processes die in the middle of everything. The sources of the log are compiled into this test once more, with a
 // hook at each place where the order of stores matters, so that a child can be killed at exactly that place; and
-// children are killed from outside at random instants. REALTIME_TEST_KILLS sets how many of the latter.
+// children are killed from outside at random instants. REALTIME_TEST_KILLS sets in how many rounds (of two each).
 void onLogStep(const char* name);
 #define REALTIME_LOG_STEP(name) onLogStep(name)
 
@@ -337,8 +337,13 @@ namespace {
 
 TEST(deaths_at_random_instants_are_recovered_from)
 {
+#ifdef __SANITIZE_ADDRESS__
+    constexpr std::uint64_t Rounds = 30; // a fork copies the page tables of the shadow memory too
+#else
+    constexpr std::uint64_t Rounds = 300;
+#endif
     const char* wanted = std::getenv("REALTIME_TEST_KILLS");
-    const std::uint64_t rounds = wanted == nullptr ? 300 : std::strtoull(wanted, nullptr, 10);
+    const std::uint64_t rounds = wanted == nullptr ? Rounds : std::strtoull(wanted, nullptr, 10);
     SharedMapping mapping(LogBytes);
     SharedLog log = SharedLog::create(mapping.span(), {4, 7});
     const std::uint32_t slot = log.claimSlot();

@@ -238,6 +238,7 @@ const char* readSleeping(SharedLog log, EventFds& fds, std::uint32_t slot,
     LogPosition cursor = 0;
     RecordArena arena;
     LogRecord record;
+    Random random{slot};
     for (std::uint64_t total = 0; total < count * channels.size();) {
         cursor = std::max(cursor, log.awake(slot));
         ReadStatus status;
@@ -254,7 +255,8 @@ const char* readSleeping(SharedLog log, EventFds& fds, std::uint32_t slot,
         if (status == ReadStatus::Overtaken) {
             return "a false gap";
         }
-        if (total < count * channels.size() && log.sleep(slot, cursor)) {
+        // Now and then a worker looks without having been woken.
+        if (total < count * channels.size() && log.sleep(slot, cursor) && random.below(3) != 0) {
             ++sleeps;
             if (!fds.wait(slot, 20'000)) {
                 return "slept through a message";
