@@ -200,8 +200,9 @@ void BrokerLoop::turnLink(Time now)
     }
 }
 
-void BrokerLoop::breakLink(Time now, LinkFault fault)
+void BrokerLoop::breakLink(Time now, const LinkFault& fault)
 {
+    const bool lasting = fault.lasting; // it goes with the link
     notes_.add(BrokerNote::Level::Error, named(fault.text), now);
     setState(BrokerState::Down);
     // A file has no other end that might come back by itself: say no now rather than fill the queue.
@@ -211,7 +212,7 @@ void BrokerLoop::breakLink(Time now, LinkFault fault)
     link_.reset();
     storedByLink_ = false;
     requeue();
-    chooseNext(now, fault.lasting);
+    chooseNext(now, lasting);
 }
 
 // Everything unconfirmed goes back to where it came from, in the old order.

@@ -76,7 +76,7 @@ private:
     bool canSubmit() const;
     void submit(Event event);
     void turnLink(Time now);
-    void breakLink(Time now, LinkFault fault);
+    void breakLink(Time now, const LinkFault& fault);
     void requeue();
     void chooseNext(Time now, bool lasting);
     Event takeInFlight(std::uint64_t handle);
