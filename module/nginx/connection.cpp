@@ -360,7 +360,8 @@ void Connection::dropQueue()
     if (queue_ == nullptr) {
         return;
     }
-    std::size_t begun = queue_->offset > 0 ? 1 : 0;
+    // OpenSSL may hold a part of the first frame even if it has taken nothing yet, and insists on getting the rest.
+    std::size_t begun = queue_->offset > 0 || connection_->ssl != nullptr ? 1 : 0;
     queue_->frames.erase(queue_->frames.begin() + static_cast<std::ptrdiff_t>(queue_->first + begun),
                          queue_->frames.end());
     queue_->bytes = begun != 0 ? queue_->frames.back()->size() - queue_->offset : 0;

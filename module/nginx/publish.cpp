@@ -63,6 +63,9 @@ std::string_view gatherBody(ngx_http_request_t* r, std::string& buffer)
             buffer.append(reinterpret_cast<char*>(b->pos), static_cast<std::size_t>(b->last - b->pos));
             continue;
         }
+        if (!b->in_file) {
+            continue; // an empty body is a buffer that only says "the last"
+        }
         std::size_t size = static_cast<std::size_t>(b->file_last - b->file_pos);
         std::size_t at = buffer.size();
         buffer.resize(at + size);
