@@ -50,16 +50,19 @@ inline bool add(const char* name, CMUnitTestFunction body)
     static void name##_body()
 
 #define TEST_MAIN()                                                                                          \
-    int main()                                                                                               \
+    int main(int argc, char** argv)                                                                          \
     {                                                                                                        \
         auto& all = realtime::testing::tests();                                                              \
+        if (argc > 1) {                                                                                      \
+            cmocka_set_test_filter(argv[1]); /* a pattern with * and ?: only these tests */                  \
+        }                                                                                                    \
         return _cmocka_run_group_tests(__FILE__, all.data(), all.size(), nullptr, nullptr);                  \
     }
 
 // Compares bytes, so that NULs count and no terminator is needed; prints both on failure.
 #define assert_text_equal(actual, expected)                                                                  \
     do {                                                                                                     \
-        const std::string actual_(actual), expected_(expected);                                              \
+        const std::string actual_(actual), expected_(expected); /* NOLINT(performance-*) */                  \
         if (actual_ != expected_) {                                                                          \
             fail_msg("got      \"%s\"\n    expected \"%s\"", actual_.c_str(), expected_.c_str());            \
         }                                                                                                    \
