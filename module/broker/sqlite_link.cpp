@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <string_view>
 #include <sys/stat.h>
@@ -92,19 +93,25 @@ int bindData(sqlite3_stmt* statement, int column, std::string_view data)
                 : sqlite3_bind_blob64(statement, column, data.data(), data.size(), SQLITE_STATIC);
 }
 
-// Why a path cannot be a database, in an operator's words; empty if nothing is wrong with it to the eye.
+// Why a path cannot be a database, in an operator's words; empty if nothing is wrong with it to the eye. SQLite's own
+// message would be "unable to open database file" for most of these.
 std::string pathProblem(const std::string& path)
 {
     struct stat info {};
-    if (stat(path.c_str(), &info) == 0) {
-        if (S_ISDIR(info.st_mode)) {
-            return "it is a directory";
-        }
-        return S_ISREG(info.st_mode) ? "" : "it is not a regular file";
+    const bool exists = stat(path.c_str(), &info) == 0;
+    if (exists && !S_ISREG(info.st_mode)) {
+        return S_ISDIR(info.st_mode) ? "it is a directory" : "it is not a regular file";
     }
+    for (const auto& file : {path, path + "-wal", path + "-shm"}) {
+        if (faccessat(AT_FDCWD, file.c_str(), R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT) {
+            return file + ": " + std::strerror(errno);
+        }
+    }
+    // The directory must be writable even if the file exists: the write-ahead log is made beside it.
     const auto slash = path.find_last_of('/');
     const std::string directory = slash == 0 ? "/" : path.substr(0, slash);
-    if (stat(directory.c_str(), &info) != 0) {
+    if (stat(directory.c_str(), &info) != 0 ||
+        faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
         return "directory " + directory + ": " + std::strerror(errno);
     }
     return S_ISDIR(info.st_mode) ? "" : directory + " is not a directory";
@@ -225,6 +232,11 @@ SqliteLink::Result SqliteLink::openFile()
     db_.reset(db); // a handle comes with most errors, too
     if (code != SQLITE_OK) {
         return check(code, "open");
+    }
+    // A file without write permission is opened for reading. Going on would leave a WAL with the same permissions
+    // beside it, in the way even when the file's own have been mended.
+    if (sqlite3_db_readonly(db, "main") == 1) {
+        return check(SQLITE_READONLY, "write");
     }
     sqlite3_busy_handler(db, waitBriefly, nullptr);
     return Result::Done;
@@ -360,13 +372,14 @@ SqliteLink::Result SqliteLink::check(int code, const char* doing)
         return Result::Busy;
     }
     std::string text = std::string("cannot ") + doing + " it: ";
-    const std::string problem = primary == SQLITE_CANTOPEN ? pathProblem(path_) : "";
+    const bool unusable = primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY || primary == SQLITE_PERM;
+    const std::string problem = unusable ? pathProblem(path_) : "";
     const int systemError = db_ ? sqlite3_system_errno(db_.get()) : 0;
     if (!problem.empty()) {
         text += problem;
     } else {
         text += sqlite3_errstr(code);
-        if (systemError != 0 && (primary == SQLITE_CANTOPEN || primary == SQLITE_IOERR)) {
+        if (systemError != 0 && primary == SQLITE_IOERR) {
             text += std::string(" (") + std::strerror(systemError) + ")";
         }
     }

@@ -523,7 +523,7 @@ TEST(stopping_with_an_absent_store_gives_up_in_time_and_says_what_is_lost)
         loop.offer("2");
         loop.offer("3", 3);
         const auto took = timeToStop(loop.broker);
-        assert_true(took >= 450ms && took < 1'500ms); // drain is 500 ms
+        assert_true(took >= 450ms && took < 3s); // drain is 500 ms
         loop.take();
         assert_int_equal(loop.completions.size(), 2);
         assert_int_equal(loop.completions[0].token, 1);
@@ -539,7 +539,7 @@ TEST(stopping_does_not_wait_for_the_back_off)
     FakeStore store;
     store.reachable = false;
     auto config = amqpConfig();
-    config.drain = 300ms; // shorter than the wait after five attempts, 800 ms at least
+    config.drain = 450ms; // shorter than the wait after five attempts, 800 ms at least
     Loop loop(config, store.factory());
     loop.offer("1", 1);
     eventually("a long back-off", [&] { return store.attemptCount() == 5; });
