@@ -1,6 +1,7 @@
 #include "log/directory.hpp"
 
 #include "base/siphash.hpp"
+#include "log/presence.hpp"
 #include "log/step.hpp"
 
 #include <algorithm>
@@ -67,8 +68,12 @@ std::uint32_t Directory::findOrAdd(const ChannelKey& key)
     Entry& entry = memory_.entry(index);
     entry.lastOffset = 0;
     entry.lastPosition = 0;
+    entry.keptPosition = 0;
+    entry.told = 0;
     entry.subscribers = 0;
     entry.firstCell = 0;
+    entry.members = 0;
+    entry.firstMember = 0;
     entry.tag = tagOf(key.hash);
     entry.appBytes = static_cast<std::uint8_t>(key.app.size());
     entry.channelBytes = static_cast<std::uint8_t>(key.channel.size());
@@ -128,6 +133,7 @@ std::uint32_t Directory::evict()
     Entry& entry = memory_.entry(oldest);
     header_.forgottenPosition = std::max(header_.forgottenPosition, entry.lastPosition);
     step("entry forgotten");
+    Presence(memory_).forgetAll(oldest); // users that webhooks have not been told the departure of
     unlinkIdle(oldest);
     unlinkBucket(oldest);
     --header_.channels;
@@ -257,14 +263,19 @@ void Directory::freeCell(Entry& entry, std::uint32_t cell)
     header_.freeCell = cell;
 }
 
-void Directory::clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells)
+void Directory::clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells,
+                           const std::function<void(std::uint32_t entry)>& vacated)
 {
     const std::uint64_t end =
         std::min<std::uint64_t>(std::uint64_t{from} + cells, header_.cellsTouched + 1ULL);
     for (std::uint32_t i = from; i < end; ++i) {
         const Cell& cell = memory_.cell(i);
         if (cell.count != 0 && cell.slot == slot) {
-            dropSubscribers(cell.entry, i, cell.count);
+            const std::uint32_t entry = cell.entry;
+            dropSubscribers(entry, i, cell.count);
+            if (memory_.entry(entry).subscribers == 0) {
+                vacated(entry);
+            }
         }
     }
 }
@@ -272,7 +283,8 @@ void Directory::clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t
 ChannelInfo Directory::info(std::uint32_t entry) const
 {
     const Entry& channel = memory_.entry(entry);
-    return {{entry, channel.epoch}, channel.lastOffset, channel.lastPosition, channel.subscribers};
+    return {{entry, channel.epoch}, channel.lastOffset,  channel.lastPosition,
+            channel.keptPosition,   channel.subscribers, channel.members};
 }
 
 void Directory::rebuild()
@@ -290,6 +302,8 @@ void Directory::rebuild()
     step("entries rebuilt");
     rebuildCells();
     step("cells rebuilt");
+    Presence(memory_).rebuild();
+    step("members rebuilt");
     for (std::uint32_t i = 1; i <= header_.entriesTouched; ++i) {
         const Entry& entry = memory_.entry(i);
         if (entry.epoch != 0 && entry.subscribers == 0) {

@@ -9,6 +9,7 @@
 #include "log/layout.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -37,7 +38,9 @@ public:
     std::optional<std::uint32_t> addSubscriber(std::uint32_t entry, std::uint32_t slot);
     void removeSubscriber(std::uint32_t entry, std::uint32_t slot);
     // Forgets what `slot` has counted in `cells` cells from cell `from` on.
-    void clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells);
+    // `vacated` hears of entries that have no subscribers any more.
+    void clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells,
+                    const std::function<void(std::uint32_t entry)>& vacated);
 
     ChannelInfo info(std::uint32_t entry) const;
     static std::string_view app(const Entry& entry) { return {entry.name, entry.appBytes}; }

@@ -4,8 +4,11 @@
 //
 //   row               lives while          truth                                    derived, rebuilt after a crash
 //   Slot              inUse                pid, startTime, counters
-//   Entry (channel)   epoch != 0           name, lastOffset, lastPosition           links, firstCell, subscribers
+//   Entry (channel)   epoch != 0           name, offset, positions, told            links, chains, sums
 //   Cell              count != 0           entry, slot, count                       next
+//   MemberRow         channelEpoch != 0    entry, blocks, sizes, told               next, firstCell, connections
+//   Cell of a member  count != 0           member, slot, count                      next
+//   Block             a live row leads to it                                        free list
 //   IdempotencyCell   offset != 0          all
 //   record            position < head      all
 //
@@ -44,8 +47,11 @@ struct Entry {
     std::uint64_t epoch; // 0: not in use
     std::uint64_t lastOffset;
     LogPosition lastPosition;
+    LogPosition keptPosition;  // of the last record with record_flag::Kept; 0: none
     std::uint32_t subscribers; // sum of its cells
     std::uint32_t firstCell;
+    std::uint32_t members; // rows of its chain with connections
+    std::uint32_t firstMember;
     std::uint32_t nextInBucket; // or in the free list
     std::uint32_t idlePrevious; // in the list of entries without subscribers
     std::uint32_t idleNext;
@@ -53,8 +59,10 @@ struct Entry {
     std::uint8_t appBytes;
     std::uint8_t channelBytes;
     char name[MaxAppBytes + MaxChannelBytes]; // app, then channel
+    std::uint32_t told;                       // 1: somebody outside knows that it is occupied
+    std::uint32_t spare;
 };
-static_assert(sizeof(Entry) == 328);
+static_assert(sizeof(Entry) == 352);
 
 // The subscribers that one worker has of one channel.
 struct Cell {
@@ -62,6 +70,27 @@ struct Cell {
     std::uint32_t slot;
     std::uint32_t count; // 0: not in use
     std::uint32_t next;  // of the same entry, or in the free list
+};
+
+// A user that is present in a channel. Its connections are counted in cells of a table of their own.
+struct MemberRow {
+    std::uint64_t channelEpoch; // 0: not in use
+    std::uint64_t idHash;
+    std::uint32_t entry;
+    std::uint32_t firstBlock; // id, then info
+    std::uint16_t idBytes;
+    std::uint16_t infoBytes;
+    std::uint32_t told;        // 1: somebody outside knows that it is there
+    std::uint32_t connections; // sum of its cells
+    std::uint32_t firstCell;
+    std::uint32_t next; // of the same channel, or in the free list
+    std::uint32_t spare;
+};
+static_assert(sizeof(MemberRow) == 48);
+
+struct Block {
+    std::uint32_t next; // of the same text, or in the free list
+    char bytes[60];
 };
 
 struct IdempotencyCell {
@@ -81,16 +110,23 @@ struct IdempotencySet {
 struct Plan {
     std::uint64_t totalBytes = 0;
     std::uint32_t slotCount = 0;
-    std::uint32_t bucketCount = 0; // a power of two
-    std::uint32_t entryCount = 0;  // the unused one at 0 included
-    std::uint32_t cellCount = 0;   // likewise
+    std::uint32_t bucketCount = 0;     // a power of two
+    std::uint32_t entryCount = 0;      // the unused one at 0 included
+    std::uint32_t cellCount = 0;       // likewise
+    std::uint32_t memberCount = 0;     // likewise
+    std::uint32_t memberCellCount = 0; // likewise
+    std::uint32_t blockCount = 0;      // likewise
     std::uint32_t idempotencySets = 0;
     std::uint32_t slotBytes = 0;
+    std::uint32_t spare = 0;
     // Offsets from the base.
     std::uint64_t slots = 0; // slotCount, and one more for the retired counters
     std::uint64_t buckets = 0;
     std::uint64_t entries = 0;
     std::uint64_t cells = 0;
+    std::uint64_t members = 0;
+    std::uint64_t memberCells = 0;
+    std::uint64_t blocks = 0;
     std::uint64_t idempotency = 0;
     std::uint64_t ring = 0;
     std::uint64_t ringBytes = 0; // a multiple of 8
@@ -117,12 +153,14 @@ struct Header {
     LogPosition forgottenPosition; // the newest record of any channel that the directory has given up
     std::uint32_t entriesTouched;  // entries above have never been used
     std::uint32_t cellsTouched;    // likewise
+    std::uint32_t membersTouched, memberCellsTouched, blocksTouched;
     std::uint32_t recoveries;
     std::uint32_t wakeAll; // a wake-up may have been lost: the next append wakes every worker
 
     // Under the mutex; derived.
     std::uint32_t freeEntry;
     std::uint32_t freeCell;
+    std::uint32_t freeMember, freeMemberCell, freeBlock;
     std::uint32_t idleFirst;
     std::uint32_t idleLast;
     std::uint32_t channels;
@@ -149,6 +187,12 @@ public:
     }
     Entry& entry(std::uint32_t i) const { return at<Entry>(plan().entries)[i]; }
     Cell& cell(std::uint32_t i) const { return at<Cell>(plan().cells)[i]; }
+    MemberRow& member(std::uint32_t i) const { return at<MemberRow>(plan().members)[i]; }
+    Cell& memberCell(std::uint32_t i) const
+    {
+        return at<Cell>(plan().memberCells)[i];
+    } // its `entry` is a member
+    Block& block(std::uint32_t i) const { return at<Block>(plan().blocks)[i]; }
     IdempotencySet& idempotencySet(std::uint64_t hash) const
     {
         return at<IdempotencySet>(plan().idempotency)[hash % plan().idempotencySets];

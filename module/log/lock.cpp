@@ -58,6 +58,9 @@ void finishPending(Memory memory)
     if (entry.epoch == record.epoch && entry.lastOffset <= record.offset) {
         entry.lastOffset = record.offset;
         entry.lastPosition = record.position;
+        if ((record.flags & record_flag::Kept) != 0) {
+            entry.keptPosition = record.position;
+        }
     }
     header.appendedRecords = header.pendingRecords;
     for (std::uint32_t i = 0; i < memory.plan().slotCount; ++i) {

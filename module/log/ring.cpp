@@ -227,6 +227,7 @@ bool Ring::copy(const RecordHeader& header, RecordArena& arena, LogRecord& out) 
     out.id = {header.epoch, header.offset};
     out.timeMs = header.timeMs;
     out.flags = header.flags;
+    out.subscribers = header.subscribers;
     out.data = take(header.dataBytes);
     out.app = take(header.appBytes);
     out.channel = take(header.channelBytes);

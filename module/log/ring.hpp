@@ -37,8 +37,10 @@ struct RecordHeader {
     std::uint16_t originBytes = 0;
     std::uint16_t userIdBytes = 0;
     std::uint16_t spare = 0;
+    std::uint32_t subscribers = 0;
+    std::uint32_t spare2 = 0;
 };
-static_assert(sizeof(RecordHeader) == 72);
+static_assert(sizeof(RecordHeader) == 80);
 
 enum class Peek {
     Record,
@@ -59,7 +61,8 @@ public:
 
     // Makes room by moving tail on, and lays padding if need be. Where the record goes.
     LogPosition reserve(std::uint32_t bytes);
-    // `header` holds what the record itself does not tell: bytes, position, epoch, offset, previous, entry.
+    // `header` holds what the record itself does not tell: bytes, position, epoch, offset, previous, entry,
+    // subscribers.
     void write(RecordHeader header, const NewRecord& record);
     void publish(LogPosition end) { header_.head.store(end, std::memory_order_seq_cst); } // see wake.hpp
 

@@ -2,13 +2,11 @@
 // reading.cpp.
 #include "log/shared_log.hpp"
 
+#include "log/appender.hpp"
 #include "log/directory.hpp"
-#include "log/idempotency.hpp"
 #include "log/layout.hpp"
 #include "log/lock.hpp"
-#include "log/ring.hpp"
 #include "log/step.hpp"
-#include "log/wake.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -27,6 +25,8 @@ constexpr std::uint64_t DirectoryShare = 4; // a quarter of the zone
 constexpr std::uint64_t IdempotencyShare = 64;
 constexpr std::uint64_t CellsPerEntry = 2; // most channels have their subscribers on one or two workers
 constexpr std::uint64_t RingShare = 2;     // at least half
+constexpr std::uint64_t PresenceShare = 16;
+constexpr std::uint64_t BlocksPerMember = 3; // 180 bytes of id and info on average
 
 constexpr std::uint64_t roundUp(std::uint64_t bytes)
 {
@@ -49,11 +49,20 @@ Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
     plan.idempotencySets =
         static_cast<std::uint32_t>(std::min(totalBytes / IdempotencyShare / sizeof(IdempotencySet), most));
 
+    constexpr std::uint64_t MemberBytes =
+        sizeof(MemberRow) + CellsPerEntry * sizeof(Cell) + BlocksPerMember * sizeof(Block);
+    plan.memberCount = static_cast<std::uint32_t>(std::min(totalBytes / PresenceShare / MemberBytes, most));
+    plan.memberCellCount = static_cast<std::uint32_t>(plan.memberCount * CellsPerEntry);
+    plan.blockCount = static_cast<std::uint32_t>(plan.memberCount * BlocksPerMember);
+
     plan.slots = roundUp(sizeof(Header));
     plan.buckets = plan.slots + (slotCount + 1ULL) * sizeof(Slot);
     plan.entries = roundUp(plan.buckets + std::uint64_t{plan.bucketCount} * sizeof(std::uint32_t));
     plan.cells = roundUp(plan.entries + std::uint64_t{plan.entryCount} * sizeof(Entry));
-    plan.idempotency = roundUp(plan.cells + std::uint64_t{plan.cellCount} * sizeof(Cell));
+    plan.members = roundUp(plan.cells + std::uint64_t{plan.cellCount} * sizeof(Cell));
+    plan.memberCells = roundUp(plan.members + std::uint64_t{plan.memberCount} * sizeof(MemberRow));
+    plan.blocks = roundUp(plan.memberCells + std::uint64_t{plan.memberCellCount} * sizeof(Cell));
+    plan.idempotency = roundUp(plan.blocks + std::uint64_t{plan.blockCount} * sizeof(Block));
     plan.ring = roundUp(plan.idempotency + std::uint64_t{plan.idempotencySets} * sizeof(IdempotencySet));
     plan.ringBytes = plan.ring < totalBytes ? (totalBytes - plan.ring) & ~std::uint64_t{7} : 0;
     return plan;
@@ -121,154 +130,6 @@ std::optional<SharedLog> SharedLog::attach(std::span<std::byte> memory)
 }
 
 // --- publish ------------------------------------------------------------------------------------------------------
-
-namespace {
-
-// Worker slots as bits.
-class SlotSet {
-public:
-    void add(std::uint32_t slot) { words_[slot / 64] |= std::uint64_t{1} << slot % 64; }
-
-    template <class Visit> void forEach(Visit visit) const
-    {
-        for (std::uint32_t i = 0; i < Words; ++i) {
-            for (std::uint64_t rest = words_[i]; rest != 0; rest &= rest - 1) {
-                visit(i * 64 + static_cast<std::uint32_t>(std::countr_zero(rest)));
-            }
-        }
-    }
-
-private:
-    static constexpr std::uint32_t Words = SharedLog::MaxSlots / 64;
-    std::uint64_t words_[Words] = {};
-};
-
-class Appender {
-public:
-    explicit Appender(Memory memory)
-        : memory_(memory), directory_(memory), ring_(memory), idempotency_(memory)
-    {
-    }
-
-    AppendResult append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp)
-    {
-        AppendResult result;
-        const auto bytes = ring_.frameBytes(record);
-        const auto key = directory_.key(record.app, record.channel);
-        if (!bytes || !key) {
-            result.status = AppendStatus::TooLarge;
-            return result;
-        }
-        const bool once = !record.idempotencyKey.empty();
-        const auto digest = once ? idempotency_.digest(record) : IdempotencyTable::Digest{};
-
-        SlotSet sleepers;
-        {
-            const Lock lock(memory_);
-            if (once && wasSeen(record, digest, *key, result)) {
-                return result;
-            }
-            const std::uint32_t entry = directory_.findOrAdd(*key);
-            if (entry == 0) {
-                result.status = AppendStatus::ChannelsFull;
-                return result;
-            }
-            result = publish(record, *bytes, entry, once ? &digest : nullptr);
-            collectSleepers(entry, result.position, self, sleepers);
-            memory_.header().pending = 0;
-        }
-        sleepers.forEach([&wakeUp](std::uint32_t slot) { wakeUp.wake(slot); });
-        return result;
-    }
-
-private:
-    bool wasSeen(const NewRecord& record, const IdempotencyTable::Digest& digest, const ChannelKey& key,
-                 AppendResult& result) const
-    {
-        const IdempotencyCell* seen = idempotency_.find(digest, record.timeMs);
-        if (seen == nullptr) {
-            return false;
-        }
-        result.status = AppendStatus::Repeated;
-        result.id = {seen->epoch, seen->offset};
-        result.position = seen->position;
-        if (const std::uint32_t entry = directory_.find(key); entry != 0) {
-            result.channel = {entry, memory_.entry(entry).epoch};
-            result.subscribers = memory_.entry(entry).subscribers;
-        }
-        return true;
-    }
-
-    AppendResult publish(const NewRecord& record, std::uint32_t bytes, std::uint32_t index,
-                         const IdempotencyTable::Digest* digest)
-    {
-        Header& header = memory_.header();
-        Entry& entry = memory_.entry(index);
-        RecordHeader fixed;
-        fixed.bytes = bytes;
-        fixed.position = ring_.reserve(bytes);
-        fixed.epoch = entry.epoch;
-        fixed.offset = entry.lastOffset + 1;
-        fixed.previous = entry.lastPosition;
-        fixed.entry = index;
-        ring_.write(fixed, record);
-        if (digest != nullptr) {
-            idempotency_.put(*digest, record.timeMs, {fixed.epoch, fixed.offset}, fixed.position);
-        }
-        // From here on a successor can finish the job: see finishPending() in lock.cpp.
-        header.pendingRecords = header.appendedRecords + 1;
-        header.pending = fixed.position;
-        step("pending");
-        ring_.publish(fixed.position + bytes);
-        step("published");
-        entry.lastOffset = fixed.offset;
-        step("offset counted");
-        entry.lastPosition = fixed.position;
-        header.appendedRecords = header.pendingRecords;
-        step("entered");
-
-        AppendResult result;
-        result.channel = {index, fixed.epoch};
-        result.id = {fixed.epoch, fixed.offset};
-        result.position = fixed.position;
-        result.subscribers = entry.subscribers;
-        return result;
-    }
-
-    void collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self, SlotSet& sleepers)
-    {
-        const auto concern = [&](std::uint32_t slot) {
-            markForWakeUp(memory_.slot(slot), position);
-            step("marked");
-            if (slot != self && takeSleeper(memory_.slot(slot))) {
-                sleepers.add(slot);
-            }
-            step("collected");
-        };
-        for (std::uint32_t cell = memory_.entry(entry).firstCell; cell != 0; cell = memory_.cell(cell).next) {
-            concern(memory_.cell(cell).slot);
-        }
-        Header& header = memory_.header();
-        if (header.wakeAll == 0) {
-            return;
-        }
-        header.wakeAll = 0;
-        for (std::uint32_t i = 0; i < memory_.plan().slotCount; ++i) {
-            Slot& slot = memory_.slot(i);
-            if (i != self && slot.inUse.load(std::memory_order_relaxed) != 0) {
-                slot.asleep.store(0, std::memory_order_seq_cst);
-                sleepers.add(i);
-            }
-        }
-    }
-
-    Memory memory_;
-    Directory directory_;
-    Ring ring_;
-    IdempotencyTable idempotency_;
-};
-
-} // namespace
 
 AppendResult SharedLog::append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp)
 {

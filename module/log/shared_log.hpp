@@ -26,6 +26,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,7 +36,7 @@ inline constexpr std::size_t MaxAppBytes = 64;
 inline constexpr std::size_t MaxChannelBytes = 216; // 200 for users; "#server-to-user-" + a 200-byte id
 
 // Bump at any change of what the bytes mean: processes of two builds may meet at one mapping.
-inline constexpr std::uint32_t LogLayoutVersion = 1;
+inline constexpr std::uint32_t LogLayoutVersion = 2;
 
 // Byte position of a record since the log was made: grows for ever, index in the ring is position % ring size.
 // 0 means "none" (the first record is not at 0).
@@ -57,6 +58,15 @@ struct NewRecord {
 
 inline constexpr std::int64_t IdempotencyWindowMs = 300'000;
 
+// Flags of a record. The log acts on Kept; the others are the hub's and the publisher's, handed back as they are.
+namespace record_flag {
+inline constexpr std::uint32_t Kept = 1; // it is what ChannelInfo::keptPosition leads to: the last event of a
+                                         // cache channel
+inline constexpr std::uint32_t Internal = 2;  // for subscribers of the Pusher protocol only
+inline constexpr std::uint32_t Transient = 4; // never replayed
+inline constexpr std::uint32_t Control = 8;   // never delivered: Subscriber::control() gets it
+} // namespace record_flag
+
 // A record as read. The views point into the RecordArena it was read into.
 struct LogRecord {
     LogPosition position = 0;
@@ -64,6 +74,7 @@ struct LogRecord {
     MessageId id;
     std::int64_t timeMs = 0;
     std::uint32_t flags = 0;
+    std::uint32_t subscribers = 0; // of the channel, in all workers, when it was appended
     std::string_view app, channel, event, contentType, data, origin, userId;
 };
 
@@ -122,7 +133,48 @@ struct ChannelInfo {
     ChannelRef channel;
     std::uint64_t lastOffset = 0;
     LogPosition lastPosition = 0;
+    LogPosition keptPosition = 0; // of the last record with record_flag::Kept; 0: none, or given up
     std::uint32_t subscribers = 0;
+    std::uint32_t members = 0; // distinct users present, see joinMember()
+};
+
+// --- presence: the users of a channel, each once however many connections it has, in all workers together
+
+inline constexpr std::size_t MaxMemberIdBytes = 512; // 128 characters
+inline constexpr std::size_t MaxMemberInfoBytes = 8192;
+
+struct Member {
+    std::string userId;
+    std::string info;
+};
+
+enum class MemberStatus {
+    Ok,
+    Gone,         // the channel entry is another channel's by now
+    LimitReached, // `limit` distinct users are there already
+    NoRoom,       // the zone's table of members is full
+};
+
+struct MemberJoined {
+    MemberStatus status = MemberStatus::Ok;
+    bool first = false;           // the user was not there; the announcement was appended
+    std::uint64_t lastOffset = 0; // of the channel at the instant of `members`, the announcement included
+    std::vector<Member> members;  // the user itself included
+};
+
+// Who hears of what a dead worker has left behind. Called by reclaimDeadSlots(), onMemberGone() under the lock: it
+// only fills in the announcement, whose views must live until the next call.
+class Reaper {
+public:
+    // A user's last connection was the dead worker's. False: announce nothing.
+    virtual bool onMemberGone(std::string_view app, std::string_view channel, std::string_view userId,
+                              NewRecord& announcement) = 0;
+    // Not under the lock: the user is gone, or the channel's last subscriber was the dead worker's.
+    virtual void memberGone(std::string_view app, std::string_view channel, std::string_view userId) = 0;
+    virtual void channelVacated(std::string_view app, std::string_view channel) = 0;
+
+protected:
+    ~Reaper() = default;
 };
 
 enum class ReadStatus {
@@ -205,8 +257,10 @@ public:
     // are cleared. NoSlot if all are taken by the living.
     std::uint32_t claimSlot();
     void releaseSlot(std::uint32_t slot);
-    // Frees the slots of dead processes; returns how many. For a periodic sweep by any worker.
-    std::uint32_t reclaimDeadSlots();
+    // Frees the slots of dead processes; returns how many. For a periodic sweep by any worker. `reaper` hears of the
+    // members and channels that lost their last connection by it, and of all that are marked as told (see below)
+    // though nobody is there any more.
+    std::uint32_t reclaimDeadSlots(Reaper* reaper = nullptr, WakeUp* wakeUp = nullptr);
 
     // Words of `slot`, or (retiredCounters) the sum of those given up. Relaxed atomics; any process may read.
     std::span<std::atomic<std::uint64_t>, SlotCounters> slotCounters(std::uint32_t slot) const;
@@ -232,6 +286,27 @@ public:
                                              std::string_view channel);
     // Returns how many subscribers the channel has left in all workers.
     std::uint32_t unsubscribe(std::uint32_t slot, ChannelRef channel);
+
+    // --- presence ---------------------------------------------------------------------------------------------
+    // Adds one connection of a user, whose `info` is kept while it is there (the first connection's counts). The
+    // change, the snapshot and the append of `announcement` (if the user was not there) are one instant: who
+    // subscribes to the channel sees each user either in its snapshot or announced.
+    MemberJoined joinMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
+                            std::string_view info, std::uint32_t limit, const NewRecord& announcement,
+                            WakeUp& wakeUp);
+    // Takes one away. True: it was the user's last, and `announcement` was appended.
+    bool leaveMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
+                     const NewRecord& announcement, WakeUp& wakeUp);
+    std::vector<Member> members(ChannelRef channel) const;
+
+    // --- telling the world once ---------------------------------------------------------------------------------
+    // A mark on the channel, or on a member of it, that somebody outside was told it is there. Each returns true for
+    // one caller only, in whatever worker. A member keeps its row while it is marked.
+    bool tellOccupied(ChannelRef channel); // not marked: marks it
+    bool tellVacated(ChannelRef channel);  // marked, and without subscribers: unmarks it
+    bool tellMemberAdded(ChannelRef channel, std::string_view userId);
+    bool tellMemberRemoved(ChannelRef channel,
+                           std::string_view userId); // marked, and gone: unmarks and forgets it
 
     // Null if nobody knows the channel.
     std::optional<ChannelInfo> find(std::string_view app, std::string_view channel) const;

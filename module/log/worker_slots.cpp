@@ -1,11 +1,17 @@
 // The part of SharedLog that knows workers: who holds a slot, its counters, and the handshake of sleeping and waking.
+#include "log/appender.hpp"
 #include "log/directory.hpp"
 #include "log/layout.hpp"
 #include "log/lock.hpp"
+#include "log/presence.hpp"
 #include "log/process.hpp"
 #include "log/shared_log.hpp"
 #include "log/step.hpp"
 #include "log/wake.hpp"
+
+#include <algorithm>
+#include <string>
+#include <vector>
 
 namespace realtime {
 
@@ -31,27 +37,159 @@ void retireCounters(Memory memory, Slot& slot)
     }
 }
 
-// Gives up what `process` holds in `slot`. False if it does not hold it (any more): another has been here.
-bool giveUp(Memory memory, std::uint32_t index, const ProcessIdentity& process)
+// What a worker leaves behind, to be told once its slot is free.
+struct Remains {
+    struct Name {
+        std::string app, channel, userId; // no user: the channel itself
+    };
+    std::vector<Name> names;
+
+    void add(const Entry& entry, std::string userId)
+    {
+        names.push_back(
+            {std::string(Directory::app(entry)), std::string(Directory::channel(entry)), std::move(userId)});
+    }
+    void tell(Reaper& reaper) const
+    {
+        for (const Name& name : names) {
+            if (name.userId.empty()) {
+                reaper.channelVacated(name.app, name.channel);
+            } else {
+                reaper.memberGone(name.app, name.channel, name.userId);
+            }
+        }
+    }
+};
+
+// Ends the connections that `slot` has of the member of `cell`. A departure is announced before it is carried out: if
+// this process dies in between, it is announced twice rather than never.
+void clearMember(Memory memory, std::uint32_t slot, std::uint32_t member, Reaper* reaper, SlotSet& sleepers,
+                 Remains& remains)
 {
-    constexpr std::uint32_t Stretch = 4096; // cells looked at under one lock: some ten microseconds
-    Slot& slot = memory.slot(index);
-    Directory directory(memory);
-    for (std::uint32_t from = 1;; from += Stretch) {
-        const Lock lock(memory);
-        if (!heldBy(slot, process)) {
-            return false;
+    Presence presence(memory);
+    const Entry& entry = memory.entry(memory.member(member).entry);
+    const std::uint32_t count = presence.connections(member, slot);
+    if (reaper != nullptr && presence.connections(member) == count) {
+        std::string userId = presence.userId(member);
+        NewRecord announcement;
+        if (reaper->onMemberGone(Directory::app(entry), Directory::channel(entry), userId, announcement)) {
+            Appender(memory).appendLocked(announcement, memory.member(member).entry, SharedLog::NoSlot,
+                                          sleepers);
         }
-        directory.clearCells(index, from, Stretch);
-        if (std::uint64_t{from} + Stretch <= memory.header().cellsTouched) {
-            continue;
+        remains.add(entry, std::move(userId));
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+        presence.disconnect(member, slot);
+    }
+}
+
+// Gives up what `process` holds in `slot`. False if it does not hold it (any more): another has been here.
+class SlotRelease {
+public:
+    SlotRelease(Memory memory, std::uint32_t index, const ProcessIdentity& process)
+        : memory_(memory), slot_(memory.slot(index)), index_(index), process_(process)
+    {
+    }
+
+    bool run(Reaper* reaper, WakeUp* wakeUp)
+    {
+        return members(reaper, wakeUp) && subscribers(reaper) && finish(reaper);
+    }
+
+private:
+    static constexpr std::uint32_t Stretch = 4096; // cells looked at under one lock: some ten microseconds
+
+    bool members(Reaper* reaper, WakeUp* wakeUp)
+    {
+        for (std::uint32_t from = 1;; from += Stretch) {
+            SlotSet sleepers;
+            bool more = false;
+            {
+                const Lock lock(memory_);
+                if (!heldBy(slot_, process_)) {
+                    return false;
+                }
+                const std::uint32_t end = std::min(from + Stretch, memory_.header().memberCellsTouched + 1);
+                for (std::uint32_t i = from; i < end; ++i) {
+                    const Cell& cell = memory_.memberCell(i);
+                    if (cell.count != 0 && cell.slot == index_) {
+                        clearMember(memory_, index_, cell.entry, reaper, sleepers, remains_);
+                    }
+                }
+                more = end <= memory_.header().memberCellsTouched;
+            }
+            if (wakeUp != nullptr) {
+                sleepers.wake(*wakeUp);
+            }
+            if (!more) {
+                return true;
+            }
         }
-        retireCounters(memory, slot);
-        step("counters retired");
-        slot.asleep.store(0, std::memory_order_relaxed);
-        slot.inUse.store(0, std::memory_order_release);
+    }
+
+    bool subscribers(Reaper* reaper)
+    {
+        Directory directory(memory_);
+        for (std::uint32_t from = 1;; from += Stretch) {
+            const Lock lock(memory_);
+            if (!heldBy(slot_, process_)) {
+                return false;
+            }
+            directory.clearCells(index_, from, Stretch, [&](std::uint32_t entry) {
+                if (reaper != nullptr) {
+                    remains_.add(memory_.entry(entry), {});
+                }
+            });
+            if (std::uint64_t{from} + Stretch > memory_.header().cellsTouched) {
+                return true;
+            }
+        }
+    }
+
+    bool finish(Reaper* reaper)
+    {
+        {
+            const Lock lock(memory_);
+            if (!heldBy(slot_, process_)) {
+                return false;
+            }
+            retireCounters(memory_, slot_);
+            step("counters retired");
+            slot_.asleep.store(0, std::memory_order_relaxed);
+            slot_.inUse.store(0, std::memory_order_release);
+        }
+        if (reaper != nullptr) {
+            remains_.tell(*reaper);
+        }
         return true;
     }
+
+    Memory memory_;
+    Slot& slot_;
+    std::uint32_t index_;
+    ProcessIdentity process_;
+    Remains remains_;
+};
+
+// What was told to be there and is not any more: whoever was to tell of the departure may be dead.
+Remains forgottenDepartures(Memory memory)
+{
+    Remains remains;
+    const Lock lock(memory);
+    const Presence presence(memory);
+    for (std::uint32_t i = 1; i <= memory.header().membersTouched; ++i) {
+        const MemberRow& row = memory.member(i);
+        if (row.channelEpoch != 0 && row.told != 0 && row.connections == 0) {
+            remains.add(memory.entry(row.entry), presence.userId(i));
+        }
+    }
+    for (std::uint32_t i = 1; i <= memory.header().entriesTouched; ++i) {
+        const Entry& entry = memory.entry(i);
+        if (entry.epoch != 0 && entry.told != 0 && entry.subscribers == 0) {
+            remains.add(entry, {});
+        }
+    }
+    return remains;
 }
 
 } // namespace
@@ -83,12 +221,14 @@ void SharedLog::releaseSlot(std::uint32_t slot)
 {
     if (slot < slots()) {
         const Slot& held = Memory(base_).slot(slot);
-        giveUp(Memory(base_), slot,
-               {held.pid.load(std::memory_order_relaxed), held.startTime.load(std::memory_order_relaxed)});
+        SlotRelease(
+            Memory(base_), slot,
+            {held.pid.load(std::memory_order_relaxed), held.startTime.load(std::memory_order_relaxed)})
+            .run(nullptr, nullptr);
     }
 }
 
-std::uint32_t SharedLog::reclaimDeadSlots()
+std::uint32_t SharedLog::reclaimDeadSlots(Reaper* reaper, WakeUp* wakeUp)
 {
     const Memory memory(base_);
     std::uint32_t reclaimed = 0;
@@ -99,13 +239,18 @@ std::uint32_t SharedLog::reclaimDeadSlots()
         }
         const ProcessIdentity process{slot.pid.load(std::memory_order_relaxed),
                                       slot.startTime.load(std::memory_order_relaxed)};
-        if (!isAlive(process) && giveUp(memory, i, process)) {
+        if (!isAlive(process) && SlotRelease(memory, i, process).run(reaper, wakeUp)) {
             ++reclaimed;
         }
     }
     if (reclaimed != 0) {
-        const Lock lock(memory);
-        memory.header().wakeAll = 1; // wake.hpp, 5
+        {
+            const Lock lock(memory);
+            memory.header().wakeAll = 1; // wake.hpp, 5
+        }
+        if (reaper != nullptr) {
+            forgottenDepartures(memory).tell(*reaper);
+        }
     }
     return reclaimed;
 }

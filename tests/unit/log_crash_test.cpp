@@ -4,9 +4,12 @@
 void onLogStep(const char* name);
 #define REALTIME_LOG_STEP(name) onLogStep(name)
 
+#include "log/appender.cpp"
 #include "log/directory.cpp"
 #include "log/idempotency.cpp"
 #include "log/lock.cpp"
+#include "log/members.cpp"
+#include "log/presence.cpp"
 #include "log/process.cpp"
 #include "log/reading.cpp"
 #include "log/record_arena.cpp"

@@ -1,0 +1,140 @@
+#include "log/appender.hpp"
+
+#include "log/lock.hpp"
+#include "log/step.hpp"
+#include "log/wake.hpp"
+
+namespace realtime::sharedlog {
+
+AppendResult Appender::append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp)
+{
+    AppendResult result;
+    const auto bytes = ring_.frameBytes(record);
+    const auto key = directory_.key(record.app, record.channel);
+    if (!bytes || !key) {
+        result.status = AppendStatus::TooLarge;
+        return result;
+    }
+    const bool once = !record.idempotencyKey.empty();
+    const auto digest = once ? idempotency_.digest(record) : IdempotencyTable::Digest{};
+
+    SlotSet sleepers;
+    {
+        const Lock lock(memory_);
+        if (once && wasSeen(record, digest, *key, result)) {
+            return result;
+        }
+        const std::uint32_t entry = directory_.findOrAdd(*key);
+        if (entry == 0) {
+            result.status = AppendStatus::ChannelsFull;
+            return result;
+        }
+        result = publish(record, *bytes, entry, once ? &digest : nullptr);
+        collectSleepers(entry, result.position, self, sleepers);
+        memory_.header().pending = 0;
+    }
+    sleepers.wake(wakeUp);
+    return result;
+}
+
+AppendResult Appender::appendLocked(const NewRecord& record, std::uint32_t entry, std::uint32_t self,
+                                    SlotSet& sleepers)
+{
+    const auto bytes = ring_.frameBytes(record);
+    if (!bytes) {
+        AppendResult result;
+        result.status = AppendStatus::TooLarge;
+        return result;
+    }
+    AppendResult result = publish(record, *bytes, entry, nullptr);
+    collectSleepers(entry, result.position, self, sleepers);
+    memory_.header().pending = 0;
+    return result;
+}
+
+bool Appender::wasSeen(const NewRecord& record, const IdempotencyTable::Digest& digest, const ChannelKey& key,
+                       AppendResult& result) const
+{
+    const IdempotencyCell* seen = idempotency_.find(digest, record.timeMs);
+    if (seen == nullptr) {
+        return false;
+    }
+    result.status = AppendStatus::Repeated;
+    result.id = {seen->epoch, seen->offset};
+    result.position = seen->position;
+    if (const std::uint32_t entry = directory_.find(key); entry != 0) {
+        result.channel = {entry, memory_.entry(entry).epoch};
+        result.subscribers = memory_.entry(entry).subscribers;
+    }
+    return true;
+}
+
+AppendResult Appender::publish(const NewRecord& record, std::uint32_t bytes, std::uint32_t index,
+                               const IdempotencyTable::Digest* digest)
+{
+    Header& header = memory_.header();
+    Entry& entry = memory_.entry(index);
+    RecordHeader fixed;
+    fixed.bytes = bytes;
+    fixed.position = ring_.reserve(bytes);
+    fixed.epoch = entry.epoch;
+    fixed.offset = entry.lastOffset + 1;
+    fixed.previous = entry.lastPosition;
+    fixed.entry = index;
+    fixed.subscribers = entry.subscribers;
+    ring_.write(fixed, record);
+    if (digest != nullptr) {
+        idempotency_.put(*digest, record.timeMs, {fixed.epoch, fixed.offset}, fixed.position);
+    }
+    // From here on a successor can finish the job: see finishPending() in lock.cpp.
+    header.pendingRecords = header.appendedRecords + 1;
+    header.pending = fixed.position;
+    step("pending");
+    ring_.publish(fixed.position + bytes);
+    step("published");
+    entry.lastOffset = fixed.offset;
+    step("offset counted");
+    entry.lastPosition = fixed.position;
+    if ((record.flags & record_flag::Kept) != 0) {
+        entry.keptPosition = fixed.position;
+    }
+    header.appendedRecords = header.pendingRecords;
+    step("entered");
+
+    AppendResult result;
+    result.channel = {index, fixed.epoch};
+    result.id = {fixed.epoch, fixed.offset};
+    result.position = fixed.position;
+    result.subscribers = entry.subscribers;
+    return result;
+}
+
+void Appender::collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self,
+                               SlotSet& sleepers)
+{
+    const auto concern = [&](std::uint32_t slot) {
+        markForWakeUp(memory_.slot(slot), position);
+        step("marked");
+        if (slot != self && takeSleeper(memory_.slot(slot))) {
+            sleepers.add(slot);
+        }
+        step("collected");
+    };
+    for (std::uint32_t cell = memory_.entry(entry).firstCell; cell != 0; cell = memory_.cell(cell).next) {
+        concern(memory_.cell(cell).slot);
+    }
+    Header& header = memory_.header();
+    if (header.wakeAll == 0) {
+        return;
+    }
+    header.wakeAll = 0;
+    for (std::uint32_t i = 0; i < memory_.plan().slotCount; ++i) {
+        Slot& slot = memory_.slot(i);
+        if (i != self && slot.inUse.load(std::memory_order_relaxed) != 0) {
+            slot.asleep.store(0, std::memory_order_seq_cst);
+            sleepers.add(i);
+        }
+    }
+}
+
+} // namespace realtime::sharedlog

@@ -1,0 +1,158 @@
+// The part of SharedLog that knows who is present, and who was told of it.
+#include "log/appender.hpp"
+#include "log/directory.hpp"
+#include "log/lock.hpp"
+#include "log/presence.hpp"
+#include "log/shared_log.hpp"
+
+namespace realtime {
+
+using namespace sharedlog;
+
+namespace {
+
+// Adds one connection; the row is new if the user had none.
+MemberStatus addConnection(Memory memory, std::uint32_t entry, std::uint32_t slot, std::string_view userId,
+                           std::string_view info, std::uint32_t limit, bool& first)
+{
+    Presence presence(memory);
+    std::uint32_t member = presence.find(entry, userId);
+    first = member == 0 || presence.connections(member) == 0;
+    if (first && memory.entry(entry).members >= limit) {
+        return MemberStatus::LimitReached;
+    }
+    const bool fresh = member == 0;
+    if (fresh) {
+        member = presence.add(entry, userId, info);
+    }
+    if (member == 0) {
+        return MemberStatus::NoRoom;
+    }
+    if (!presence.connect(member, slot)) {
+        if (fresh) {
+            presence.forget(member);
+        }
+        return MemberStatus::NoRoom;
+    }
+    return MemberStatus::Ok;
+}
+
+} // namespace
+
+MemberJoined SharedLog::joinMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
+                                   std::string_view info, std::uint32_t limit, const NewRecord& announcement,
+                                   WakeUp& wakeUp)
+{
+    const Memory memory(base_);
+    MemberJoined joined;
+    SlotSet sleepers;
+    {
+        const Lock lock(memory);
+        const std::uint32_t entry = Directory(memory).resolve(channel);
+        if (entry == 0 || slot >= memory.plan().slotCount || userId.size() > MaxMemberIdBytes ||
+            info.size() > MaxMemberInfoBytes) {
+            joined.status = MemberStatus::Gone;
+            return joined;
+        }
+        joined.status = addConnection(memory, entry, slot, userId, info, limit, joined.first);
+        if (joined.status != MemberStatus::Ok) {
+            joined.first = false;
+            return joined;
+        }
+        if (joined.first) {
+            Appender(memory).appendLocked(announcement, entry, slot, sleepers);
+        }
+        joined.lastOffset = memory.entry(entry).lastOffset;
+        joined.members = Presence(memory).list(entry);
+    }
+    sleepers.wake(wakeUp);
+    return joined;
+}
+
+bool SharedLog::leaveMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
+                            const NewRecord& announcement, WakeUp& wakeUp)
+{
+    const Memory memory(base_);
+    SlotSet sleepers;
+    bool last = false;
+    {
+        const Lock lock(memory);
+        Presence presence(memory);
+        const std::uint32_t entry = Directory(memory).resolve(channel);
+        const std::uint32_t member = entry == 0 ? 0 : presence.find(entry, userId);
+        if (member == 0 || presence.connections(member, slot) == 0) {
+            return false;
+        }
+        last = presence.connections(member) == 1;
+        if (last) { // announced first: rather twice than never, should this process die in between
+            Appender(memory).appendLocked(announcement, entry, slot, sleepers);
+        }
+        presence.disconnect(member, slot);
+    }
+    sleepers.wake(wakeUp);
+    return last;
+}
+
+std::vector<Member> SharedLog::members(ChannelRef channel) const
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    const std::uint32_t entry = Directory(memory).resolve(channel);
+    return entry == 0 ? std::vector<Member>() : Presence(memory).list(entry);
+}
+
+// --- telling the world once -----------------------------------------------------------------------------------------
+
+bool SharedLog::tellOccupied(ChannelRef channel)
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    const std::uint32_t entry = Directory(memory).resolve(channel);
+    if (entry == 0 || memory.entry(entry).told != 0) {
+        return false;
+    }
+    memory.entry(entry).told = 1;
+    return true;
+}
+
+bool SharedLog::tellVacated(ChannelRef channel)
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    const std::uint32_t entry = Directory(memory).resolve(channel);
+    if (entry == 0 || memory.entry(entry).told == 0 || memory.entry(entry).subscribers != 0) {
+        return false;
+    }
+    memory.entry(entry).told = 0;
+    return true;
+}
+
+bool SharedLog::tellMemberAdded(ChannelRef channel, std::string_view userId)
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    Presence presence(memory);
+    const std::uint32_t entry = Directory(memory).resolve(channel);
+    const std::uint32_t member = entry == 0 ? 0 : presence.find(entry, userId);
+    if (member == 0 || presence.told(member)) {
+        return false;
+    }
+    presence.setTold(member, true);
+    return true;
+}
+
+bool SharedLog::tellMemberRemoved(ChannelRef channel, std::string_view userId)
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    Presence presence(memory);
+    const std::uint32_t entry = Directory(memory).resolve(channel);
+    const std::uint32_t member = entry == 0 ? 0 : presence.find(entry, userId);
+    if (member == 0 || !presence.told(member) || presence.connections(member) != 0) {
+        return false;
+    }
+    presence.setTold(member, false); // forgets it
+    return true;
+}
+
+} // namespace realtime
