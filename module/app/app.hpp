@@ -2,6 +2,8 @@
 #pragma once
 
 #include "app/channel_rule.hpp"
+#include "wire/pusher_auth.hpp"
+#include "wire/pusher_webhook.hpp"
 
 #include <cstdint>
 #include <string>
@@ -19,10 +21,33 @@ struct ChannelPolicy {
     Captures captures;     // views into the channel's name
 };
 
+struct WebhookTarget {
+    std::string url;
+    std::vector<std::string> events; // names, such as "channel_occupied"
+};
+
+// How the app behaves over the Pusher protocol.
+struct PusherSettings {
+    std::vector<pusher::Credentials> credentials; // none: not reachable; the first signs webhooks
+    std::vector<std::string> origins;             // none: all
+    std::vector<WebhookTarget> webhooks;
+    std::uint32_t maxConnections = 0; // 0: no limit
+    std::uint32_t connectionRow = 0;  // where they are counted, if there is a limit
+    std::uint32_t presenceMembers = 100;
+    std::uint32_t presenceInfoBytes = 1024;
+    double clientEventsPerSecond = 10;
+    std::uint32_t activitySeconds = 120;
+    std::uint32_t authorizeSeconds = 0; // 0: connections need not authorize themselves
+    bool clientEvents = false;
+    bool subscriptionCount = false;
+    bool watchlist = false;
+    bool tlsOnly = false;
+    bool disabled = false;
+};
+
 struct App {
     std::string id;
-    std::string key;    // empty: not reachable over the Pusher protocol
-    std::string secret; // never logged
+    PusherSettings pusher;
     std::vector<ChannelRule> rules;
     std::vector<std::uint32_t> ruleLogs; // beside `rules`: the zone that each one's channels live in
     std::vector<BrokerRoute> brokers;    // of channels whose rule names none

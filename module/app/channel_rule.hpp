@@ -57,7 +57,7 @@ private:
 };
 
 struct BrokerRoute {
-    std::string broker;                  // its name
+    std::string broker;                   // its name
     std::optional<RoutingKey> routingKey; // none: the channel's name
 };
 
@@ -71,14 +71,15 @@ struct ChannelRule {
     std::optional<ChannelPattern> pattern; // none: the app's defaults, which match everything
     std::optional<HistoryLimit> history;   // none: the default, 1000 messages of 5 minutes
     std::vector<BrokerRoute> brokers;
-    bool brokersSet = false;               // `broker` was said here: the app's own does not apply
+    bool brokersSet = false; // `broker` was said here: the app's own does not apply
     bool clientPublish = false;
     Rate clientPublishRate;
     std::string zone; // empty: the app's
 };
 
 // First match wins; null if none does. `captures` is cleared first.
-const ChannelRule* findRule(const std::vector<ChannelRule>& rules, std::string_view channel, Captures& captures);
+const ChannelRule* findRule(const std::vector<ChannelRule>& rules, std::string_view channel,
+                            Captures& captures);
 
 // 1 to 200 bytes of UTF-8 without control characters (C0, DEL, C1).
 bool validChannelName(std::string_view name);

@@ -55,7 +55,7 @@ Published Publisher::publish(const App& app, const Publication& publication)
             .origin = publication.origin,
             .userId = publication.userId,
             .timeMs = publication.timeMs,
-            .flags = 0,
+            .flags = publication.flags,
             .idempotencyKey = publication.idempotencyKey,
         },
         log.slot, *log.wakeUp);

@@ -26,6 +26,7 @@ struct Publication {
     std::string_view userId;
     std::string_view idempotencyKey;
     std::int64_t timeMs = 0;
+    std::uint32_t flags = 0; // record_flag
     std::uint64_t token = 0; // not 0: each broker's completion is to come back with it
 };
 

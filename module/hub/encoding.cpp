@@ -2,6 +2,7 @@
 
 #include "base/utf8.hpp"
 #include "wire/envelope.hpp"
+#include "wire/pusher_frame.hpp"
 #include "wire/sse.hpp"
 #include "wire/websocket.hpp"
 
@@ -46,6 +47,25 @@ void appendEvent(FrameBuilder& out, const LogRecord& record)
     appendSseEvent(out, idOf(record, id), record.event, record.data);
 }
 
+void appendPusherFrame(FrameBuilder& out, const LogRecord& record)
+{
+    FrameBuilder text(record.data.size() + OverheadGuess);
+    char id[MaxMessageIdBytes];
+    if (record.event == SubscriptionCountEvent) {
+        pusher::appendSubscriptionCount(text, record.channel, record.subscribers);
+    } else {
+        bool internal = (record.flags & record_flag::Internal) != 0;
+        pusher::appendEvent(text, {.event = record.event.empty() ? "message" : record.event,
+                                   .channel = record.channel,
+                                   .data = record.data,
+                                   .id = internal ? std::string_view() : idOf(record, id),
+                                   .userId = record.userId});
+    }
+    char header[ws::MaxHeaderBytes];
+    out.append({header, ws::encodeHeader(header, ws::Opcode::Text, text.size())});
+    out.append(text.view());
+}
+
 } // namespace
 
 FramePtr encode(Encoding encoding, std::span<const LogRecord> records)
@@ -57,6 +77,9 @@ FramePtr encode(Encoding encoding, std::span<const LogRecord> records)
     FrameBuilder out(expected);
 
     for (const LogRecord& record : records) {
+        if ((record.flags & record_flag::Internal) != 0 && encoding != Encoding::Pusher) {
+            continue;
+        }
         switch (encoding) {
         case Encoding::WebSocketRaw:
             appendRaw(out, record);
@@ -67,6 +90,9 @@ FramePtr encode(Encoding encoding, std::span<const LogRecord> records)
         case Encoding::Sse:
         case Encoding::SseChunked:
             appendEvent(out, record);
+            break;
+        case Encoding::Pusher:
+            appendPusherFrame(out, record);
             break;
         case Encoding::JsonList:
             appendEnvelope(out, record);
@@ -92,6 +118,10 @@ FramePtr encodeGap(Encoding encoding, std::string_view channel)
     case Encoding::SseChunked:
         appendSseEvent(out, {}, GapEvent, channel);
         return finishChunk(out);
+    case Encoding::Pusher:
+        pusher::appendEvent(
+            out, {.event = GapEvent, .channel = channel, .data = pusher::NoData, .id = {}, .userId = {}});
+        return ws::finishFrame(out, ws::Opcode::Text);
     case Encoding::JsonList:
         appendJsonGap(out, channel, {});
         out.append(',');

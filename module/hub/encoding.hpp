@@ -16,11 +16,16 @@ enum class Encoding : std::uint8_t {
     WebSocketJson, // one text frame an event: the envelope of subprotocol realtime.json
     Sse,           // an event stream as it is (HTTP/2, HTTP/1.0)
     SseChunked,    // the same as one HTTP/1.1 chunk
+    Pusher,        // one text frame an event, as the Pusher protocol has it
     JsonList,      // envelopes, each followed by a comma: the inside of a long-poll answer
 };
-inline constexpr std::size_t EncodingCount = 5;
+inline constexpr std::size_t EncodingCount = 6;
 
-// All of `records`, in order, as bytes ready for the socket.
+// A record of this event and record_flag::Internal tells subscribers of the Pusher protocol LogRecord::subscribers.
+inline constexpr std::string_view SubscriptionCountEvent = "pusher_internal:subscription_count";
+
+// All of `records`, in order, as bytes ready for the socket. Those of record_flag::Internal are left out where they are
+// not for this form, so that the frame may be empty.
 FramePtr encode(Encoding encoding, std::span<const LogRecord> records);
 
 // The announcement that events of `channel` are missing at this point; null where the form has no room for one

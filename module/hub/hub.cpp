@@ -30,6 +30,7 @@ struct Replay {
     struct Item {
         LogPosition position = 0;
         Subscription* subscription = nullptr;
+        bool history = false; // from before it subscribed: only what is worth repeating
     };
     std::vector<Item> items; // each zone's in the order of its log
     std::size_t next = 0;
@@ -99,37 +100,38 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
 {
     LogState& state = logs_[channels.front().log];
     if (state.source.slot == SharedLog::NoSlot) {
-        return {Joined::NoSlot};
+        return {Joined::NoSlot, false, nullptr, 0};
     }
     for (const ChannelRequest& request : channels) {
         if (request.log != channels.front().log) {
-            return {Joined::SeveralZones};
+            return {Joined::SeveralZones, false, nullptr, 0};
         }
     }
 
+    JoinResult result;
     std::vector<NewSubscription> added;
     for (const ChannelRequest& request : channels) {
         if (subscriber.follows(request.app, request.channel)) {
             continue;
         }
-        Subscription* subscription = add(state, subscriber, request);
+        Subscription* subscription = add(state, subscriber, request, result);
         if (subscription == nullptr) {
             for (std::size_t i = added.size(); i > 0; i--) { // the newest is the head of the list
                 remove(subscriber, &subscriber.subscriptions_);
             }
-            return {Joined::ChannelsFull};
+            return {Joined::ChannelsFull, false, nullptr, 0};
         }
         added.push_back({subscription, request.history});
     }
 
-    JoinResult result;
     if (since.kind != Since::Kind::Latest) {
         result.recovered = beginReplay(state, subscriber, added, since, nowMs);
     }
     return result;
 }
 
-Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelRequest& request)
+Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
+                       JoinResult& joined)
 {
     auto result = state.source.log.subscribe(state.source.slot, request.app, request.channel);
     if (!result) {
@@ -158,10 +160,19 @@ Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelReq
     }
     subscription->next = others;
     subscriber.subscriptions_ = subscription;
+    joined.subscription = subscription;
+    joined.subscribers = result->subscribers;
     return subscription;
 }
 
-void Hub::leave(Subscriber& subscriber, Subscription& subscription)
+void Hub::startBehind(Subscription& subscription, std::uint64_t offset)
+{
+    if (!subscription.subscriber->replaying()) {
+        subscription.lastOffset = std::max(subscription.lastOffset, offset);
+    }
+}
+
+std::uint32_t Hub::leave(Subscriber& subscriber, Subscription& subscription)
 {
     if (subscriber.replay_ != nullptr) {
         subscriber.replay_->forget(subscription);
@@ -170,7 +181,7 @@ void Hub::leave(Subscriber& subscriber, Subscription& subscription)
     while (*link != &subscription) {
         link = &(*link)->next;
     }
-    remove(subscriber, link);
+    return remove(subscriber, link);
 }
 
 void Hub::leave(Subscriber& subscriber)
@@ -185,7 +196,7 @@ void Hub::leave(Subscriber& subscriber)
     }
 }
 
-void Hub::remove(Subscriber& subscriber, Subscription** link)
+std::uint32_t Hub::remove(Subscriber& subscriber, Subscription** link)
 {
     Subscription* subscription = *link;
     LocalChannel& channel = *subscription->channel;
@@ -200,12 +211,13 @@ void Hub::remove(Subscriber& subscriber, Subscription** link)
     channel.subscriptions.back()->index = subscription->index;
     channel.subscriptions[subscription->index] = channel.subscriptions.back();
     channel.subscriptions.pop_back();
-    state.source.log.unsubscribe(state.source.slot, channel.ref);
+    std::uint32_t left = state.source.log.unsubscribe(state.source.slot, channel.ref);
     delete subscription;
 
     if (channel.subscriptions.empty()) {
         state.channels.erase(channel.ref.epoch);
     }
+    return left;
 }
 
 // --- live delivery ----------------------------------------------------------------------------------------------
@@ -262,6 +274,13 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
         }
     }
     channel.lastOffset = record.id.offset;
+    if ((record.flags & record_flag::Control) != 0) {
+        for (Subscription* subscription : channel.subscriptions) {
+            subscription->lastOffset = std::max(subscription->lastOffset, record.id.offset);
+            subscription->subscriber->control(record);
+        }
+        return;
+    }
 
     ConnectionId origin = originOf(record);
     if (channel.several > 0) {
@@ -334,10 +353,12 @@ void Hub::deliver(Batch& batch, Subscription& subscription)
         frame = encode(subscriber.encoding(), batch.records);
     }
     subscription.lastOffset = batch.records.back().id.offset;
-    auto events = static_cast<std::uint32_t>(batch.records.size());
-    subscriber.enqueue(frame, events);
-    stats_.delivered += events;
-    flushLater(subscriber);
+    if (frame->size() > 0) {
+        auto events = static_cast<std::uint32_t>(batch.records.size());
+        subscriber.enqueue(frame, events);
+        stats_.delivered += events;
+        flushLater(subscriber);
+    }
 }
 
 void Hub::enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
@@ -354,9 +375,11 @@ void Hub::enqueueOne(Subscription& subscription, const LogRecord& record, Connec
     if (!frame) {
         frame = encode(subscriber.encoding(), {&record, 1});
     }
-    subscriber.enqueue(frame, 1);
-    stats_.delivered++;
-    flushLater(subscriber);
+    if (frame->size() > 0) {
+        subscriber.enqueue(frame, 1);
+        stats_.delivered++;
+        flushLater(subscriber);
+    }
 }
 
 void Hub::announceGap(Subscription& subscription)
@@ -512,14 +535,16 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
         }
         if (!history.complete) {
             recovered = false;
-            announceGap(subscription);
+            if (subscriber.encoding() != Encoding::Pusher) { // there the answer to the subscribe tells
+                announceGap(subscription);
+            }
         }
         if (position == history.positions.end()) {
             continue; // lastOffset stays what it was at the subscription
         }
         subscription.lastOffset = first.id.offset - 1;
         for (; position != history.positions.end(); ++position) {
-            items.push_back({*position, &subscription});
+            items.push_back({*position, &subscription, true});
         }
     }
     arena_.clear();
@@ -553,6 +578,11 @@ void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
         if (record.id.offset > item.subscription->lastOffset + 1) {
             announceGap(*item.subscription);
         }
+        std::uint32_t left = item.history ? record_flag::Transient | record_flag::Internal : 0;
+        if ((record.flags & (left | record_flag::Control)) != 0) {
+            item.subscription->lastOffset = std::max(item.subscription->lastOffset, record.id.offset);
+            continue;
+        }
         FramePtr frame;
         enqueueOne(*item.subscription, record, originOf(record), frame);
         sent += frame ? frame->size() : 0;
@@ -579,7 +609,7 @@ bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
             skipTo(*s, s->channel->lastOffset);
         }
         for (LogPosition position : history.positions) {
-            items.push_back({position, s});
+            items.push_back({position, s, false});
         }
     }
     replay.items.clear();

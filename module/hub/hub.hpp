@@ -60,6 +60,9 @@ enum class Joined {
 struct JoinResult {
     Joined status = Joined::Ok;
     bool recovered = true; // nothing is missing behind `since`
+    // Of the last channel that was added:
+    Subscription* subscription = nullptr;
+    std::uint32_t subscribers = 0; // in all workers
 };
 
 struct HubStats {
@@ -87,8 +90,11 @@ public:
     // Brings a replaying subscriber further: enqueues and flushes about ReplayBytes from the log. So a long history
     // waits in the log, not in memory, however slow the subscriber is. It gets live events once it has caught up.
     void pump(Subscriber& subscriber, std::int64_t nowMs);
-    // Ends one subscription; it hears nothing more of that channel.
-    void leave(Subscriber& subscriber, Subscription& subscription);
+    // A live subscription has seen what there is up to `offset` in another way.
+    static void startBehind(Subscription& subscription, std::uint64_t offset);
+    // Ends one subscription; it hears nothing more of that channel. Returns how many subscribers that has left in all
+    // workers.
+    std::uint32_t leave(Subscriber& subscriber, Subscription& subscription);
     // Ends all subscriptions of `subscriber`; it hears nothing more.
     void leave(Subscriber& subscriber);
 
@@ -117,8 +123,9 @@ private:
 
     bool wants(std::uint64_t epoch) const override;
     LocalChannel* find(const LogState& state, std::uint64_t epoch) const;
-    Subscription* add(LogState& state, Subscriber& subscriber, const ChannelRequest& request);
-    void remove(Subscriber& subscriber, Subscription** link);
+    Subscription* add(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
+                      JoinResult& result);
+    std::uint32_t remove(Subscriber& subscriber, Subscription** link);
 
     bool drainLog(LogState& state);
     void take(LocalChannel& channel, const LogRecord& record);

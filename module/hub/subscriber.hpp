@@ -32,6 +32,8 @@ public:
     virtual void enqueue(const FramePtr& frame, std::uint32_t events) = 0;
     // Hands what waits to the socket. Called once a turn, after everything was enqueued.
     virtual void flush() = 0;
+    // A record of record_flag::Control, which is not for the client but for its connection.
+    virtual void control(const LogRecord&) {}
     // Events of `channel` are lost to this subscriber for good, and its encoding cannot say so.
     virtual void cutOff(std::string_view channel) = 0;
 
