@@ -274,6 +274,21 @@ char* statusDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
     return install(cf, conf, statusHandler);
 }
 
+char* pusherDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& conf = *static_cast<LocConf*>(data);
+    std::string_view side = view(static_cast<ngx_str_t*>(cf->args->elts)[1]);
+    if (conf.kind != 0) {
+        return const_cast<char*>("is a second realtime endpoint in this location");
+    }
+    if (side != "websocket" && side != "api") {
+        return const_cast<char*>("is either websocket or api");
+    }
+    conf.kind = side == "websocket" ? PusherWebSocket : PusherApi;
+    conf.place = placeOf(cf);
+    return install(cf, conf, side == "websocket" ? pusherWebSocketHandler : pusherApiHandler);
+}
+
 char* originsDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
 {
     auto& conf = *static_cast<LocConf*>(data);
@@ -383,6 +398,14 @@ ngx_command_t commands[] = {
     { ngx_string("realtime_pubsub"),
       NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       pubsubDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      nullptr },
+
+    // realtime_pusher websocket|api               location
+    { ngx_string("realtime_pusher"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      pusherDirective,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       nullptr },
@@ -502,6 +525,83 @@ ngx_command_t commands[] = {
       nullptr },
 
     { ngx_string("secret_file"),
+      InApp|NGX_CONF_TAKE1,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("client_events"),
+      InApp|NGX_CONF_TAKE12,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("max_connections"),
+      InApp|NGX_CONF_TAKE1,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("origins"),
+      InApp|NGX_CONF_1MORE,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("webhook"),
+      InApp|NGX_CONF_TAKE12,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("activity_timeout"),
+      InApp|NGX_CONF_TAKE1,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("authorized_connections"),
+      InApp|NGX_CONF_TAKE1,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("presence_limits"),
+      InApp|NGX_CONF_TAKE12,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("subscription_count"),
+      InApp|NGX_CONF_TAKE1,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("watchlist"),
+      InApp|NGX_CONF_TAKE1,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("tls_only"),
+      InApp|NGX_CONF_TAKE1,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("disabled"),
       InApp|NGX_CONF_TAKE1,
       appDirective,
       NGX_HTTP_MAIN_CONF_OFFSET,

@@ -64,7 +64,14 @@ struct MainConf {
     AppConf* app(std::string_view id) const;
 };
 
-enum EndpointKind : ngx_uint_t { Publish = 1, Subscribe = 2, PubSub = Publish | Subscribe, Status = 4 };
+enum EndpointKind : ngx_uint_t {
+    Publish = 1,
+    Subscribe = 2,
+    PubSub = Publish | Subscribe,
+    Status = 4,
+    PusherWebSocket = 8,
+    PusherApi = 16,
+};
 enum class Ack : ngx_uint_t { Log, Stored, Broker };
 
 // Plain, since the directive table uses offsetof().
@@ -122,6 +129,8 @@ ngx_int_t publishHandler(ngx_http_request_t* r);
 ngx_int_t subscribeHandler(ngx_http_request_t* r);
 ngx_int_t pubsubHandler(ngx_http_request_t* r);
 ngx_int_t statusHandler(ngx_http_request_t* r);
+ngx_int_t pusherWebSocketHandler(ngx_http_request_t* r);
+ngx_int_t pusherApiHandler(ngx_http_request_t* r);
 
 // variables.cpp
 ngx_int_t addVariables(ngx_conf_t* cf);

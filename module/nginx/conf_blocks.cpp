@@ -1,8 +1,12 @@
 // The blocks realtime_broker, realtime_app and channels. Every mistake becomes one line with file and line number.
 #include "nginx/conf.hpp"
 
+#include "nginx/counters.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/str.hpp"
+
+#include "broker/webhook_sender.hpp"
+#include "wire/accept.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -248,15 +252,128 @@ std::string firstLine(const std::string& path)
     return line;
 }
 
-void setCredential(std::string& slot, std::string value, const std::string& directive)
+// `key` and then its `secret`; several pairs, so that they can be changed while both are in use.
+void addKey(PusherSettings& pusher, std::string key)
 {
-    if (!slot.empty()) {
-        throw ConfError(quoted(directive) + " directive is duplicate");
+    if (!pusher.credentials.empty() && pusher.credentials.back().secret.empty()) {
+        throw ConfError("\"key\" " + quoted(pusher.credentials.back().key) + " has no \"secret\"");
     }
-    if (value.empty()) {
-        throw ConfError("empty " + quoted(directive));
+    if (key.empty() || key.find_first_of(":/?& ") != std::string::npos) {
+        throw ConfError("invalid \"key\" " + quoted(key));
     }
-    slot = std::move(value);
+    pusher.credentials.push_back({std::move(key), {}});
+}
+
+void addSecret(PusherSettings& pusher, std::string secret)
+{
+    if (pusher.credentials.empty() || !pusher.credentials.back().secret.empty()) {
+        throw ConfError("\"secret\" follows the \"key\" that it is for");
+    }
+    if (secret.empty()) {
+        throw ConfError("empty \"secret\"");
+    }
+    pusher.credentials.back().secret = std::move(secret);
+}
+
+bool parseFlag(std::string_view directive, std::string_view word)
+{
+    if (word != "on" && word != "off") {
+        throw ConfError("invalid value " + quoted(word) + " in " + quoted(directive) + ": on or off");
+    }
+    return word == "on";
+}
+
+// Times in whole seconds; "off" is 0.
+std::uint32_t parseSeconds(std::string_view text, std::uint32_t least)
+{
+    if (text == "off" && least == 0) {
+        return 0;
+    }
+    auto seconds = std::chrono::duration_cast<std::chrono::seconds>(parseTime(text)).count();
+    if (seconds < std::max<std::int64_t>(least, 1) || seconds > 86400) {
+        throw ConfError("invalid time " + quoted(text) + ": 1s to 24h");
+    }
+    return static_cast<std::uint32_t>(seconds);
+}
+
+// client_events on|off [rate=Nr/s]
+void setClientEvents(PusherSettings& pusher, std::span<ngx_str_t> arguments)
+{
+    pusher.clientEvents = parseFlag("client_events", view(arguments[1]));
+    if (arguments.size() > 2) {
+        std::string_view text = view(arguments[2]);
+        auto rate = takePrefix(text, "rate=") ? parseRate(text) : std::nullopt;
+        if (!rate) {
+            throw ConfError("invalid parameter " + quoted(view(arguments[2])));
+        }
+        pusher.clientEventsPerSecond = rate->perSecond;
+    }
+}
+
+// presence_limits MEMBERS [INFO-SIZE]
+void setPresenceLimits(PusherSettings& pusher, std::span<ngx_str_t> arguments)
+{
+    pusher.presenceMembers = parseCount(view(arguments[1]), 100'000);
+    if (arguments.size() > 2) {
+        ssize_t size = ngx_parse_size(&arguments[2]);
+        if (size < 0 || size > static_cast<ssize_t>(MaxMemberInfoBytes)) {
+            throw ConfError("invalid size " + quoted(view(arguments[2])) + ": at most 8k");
+        }
+        pusher.presenceInfoBytes = static_cast<std::uint32_t>(size);
+    }
+}
+
+void addOrigins(std::vector<std::string>& origins, std::span<ngx_str_t> arguments)
+{
+    for (const ngx_str_t& argument : arguments.subspan(1)) {
+        if (!validOriginPattern(view(argument))) {
+            throw ConfError("invalid origin " + quoted(view(argument)));
+        }
+        origins.emplace_back(view(argument));
+    }
+}
+
+// Groups as in Pusher's own settings, and single events.
+std::vector<std::string> expandEvents(std::string_view list)
+{
+    struct Group {
+        std::string_view name;
+        std::vector<std::string> events;
+    };
+    const Group groups[] = {
+        {"channel_existence", {"channel_occupied", "channel_vacated"}},
+        {"presence", {"member_added", "member_removed"}},
+        {"client_events", {"client_event"}},
+        {"cache_channels", {"cache_miss"}},
+        {"subscription_count", {"subscription_count"}},
+    };
+    std::vector<std::string> events;
+    while (auto word = nextListItem(list)) {
+        auto group = std::find_if(std::begin(groups), std::end(groups),
+                                  [&](const Group& one) { return one.name == *word; });
+        if (group == std::end(groups)) {
+            throw ConfError("unknown webhook events " + quoted(*word));
+        }
+        events.insert(events.end(), group->events.begin(), group->events.end());
+    }
+    if (events.empty()) {
+        throw ConfError("\"events=\" names no events");
+    }
+    return events;
+}
+
+// webhook URL [events=GROUP,GROUP…]
+void addWebhook(PusherSettings& pusher, std::span<ngx_str_t> arguments)
+{
+    WebhookTarget target;
+    target.url = view(arguments[1]);
+    validateWebhookUrl(target.url);
+    std::string_view text = arguments.size() > 2 ? view(arguments[2]) : "events=channel_existence,presence";
+    if (!takePrefix(text, "events=")) {
+        throw ConfError("invalid parameter " + quoted(text));
+    }
+    target.events = expandEvents(text);
+    pusher.webhooks.push_back(std::move(target));
 }
 
 // --- channels ---------------------------------------------------------------------------------------------------
@@ -415,9 +532,12 @@ char* appBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
     if (result == NGX_CONF_OK) {
         result = reading(cf, [&] {
             const App& app = main.appBlock->app;
-            if (app.key.empty() != app.secret.empty()) {
-                throw ConfError("realtime_app " + quoted(app.id) +
-                                " needs both \"key\" and \"secret\", or neither");
+            const auto& credentials = app.pusher.credentials;
+            if (!credentials.empty() && credentials.back().secret.empty()) {
+                throw ConfError("\"key\" " + quoted(credentials.back().key) + " has no \"secret\"");
+            }
+            if (!app.pusher.webhooks.empty() && credentials.empty()) {
+                throw ConfError("\"webhook\" needs a \"key\" and \"secret\" to sign with");
             }
         });
     }
@@ -430,11 +550,36 @@ char* appDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
     App& app = static_cast<MainConf*>(data)->appBlock->app;
     auto arguments = argumentsOf(cf);
     return reading(cf, [&] {
-        std::string name(view(arguments[0]));
-        if (name == "secret_file") {
-            setCredential(app.secret, firstLine(readableFile(cf, arguments[1])), name);
+        std::string_view name = view(arguments[0]);
+        std::string_view value = view(arguments[1]);
+        if (name == "key") {
+            addKey(app.pusher, std::string(value));
+        } else if (name == "secret") {
+            addSecret(app.pusher, std::string(value));
+        } else if (name == "secret_file") {
+            addSecret(app.pusher, firstLine(readableFile(cf, arguments[1])));
+        } else if (name == "client_events") {
+            setClientEvents(app.pusher, arguments);
+        } else if (name == "max_connections") {
+            app.pusher.maxConnections = parseCount(value, 100'000'000);
+        } else if (name == "origins") {
+            addOrigins(app.pusher.origins, arguments);
+        } else if (name == "webhook") {
+            addWebhook(app.pusher, arguments);
+        } else if (name == "activity_timeout") {
+            app.pusher.activitySeconds = parseSeconds(value, 1);
+        } else if (name == "authorized_connections") {
+            app.pusher.authorizeSeconds = parseSeconds(value, 0);
+        } else if (name == "presence_limits") {
+            setPresenceLimits(app.pusher, arguments);
+        } else if (name == "subscription_count") {
+            app.pusher.subscriptionCount = parseFlag(name, value);
+        } else if (name == "watchlist") {
+            app.pusher.watchlist = parseFlag(name, value);
+        } else if (name == "tls_only") {
+            app.pusher.tlsOnly = parseFlag(name, value);
         } else {
-            setCredential(name == "key" ? app.key : app.secret, std::string(view(arguments[1])), name);
+            app.pusher.disabled = parseFlag(name, value);
         }
     });
 }
@@ -533,6 +678,24 @@ bool resolveApp(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
     return true;
 }
 
+// Each app with max_connections is counted in a row of its own.
+bool numberApps(ngx_conf_t* cf, const MainConf& conf)
+{
+    std::uint32_t row = 0;
+    for (const auto& app : conf.apps) {
+        PusherSettings& pusher = app->app.pusher;
+        if (pusher.maxConnections == 0) {
+            continue;
+        }
+        if (row == MaxCountedApps) {
+            refuseAt(cf, app->place, "too many apps with \"max_connections\", at most 16:", app->app.id);
+            return false;
+        }
+        pusher.connectionRow = row++;
+    }
+    return true;
+}
+
 bool resolveEndpoint(ngx_conf_t* cf, const MainConf& conf, LocConf& endpoint)
 {
     std::string_view id = endpoint.appId.len == 0 ? std::string_view("default") : view(endpoint.appId);
@@ -557,7 +720,8 @@ ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf)
         bool good = std::all_of(conf.apps.begin(), conf.apps.end(),
                                 [&](const auto& app) { return resolveApp(cf, conf, *app); }) &&
                     std::all_of(conf.endpoints.begin(), conf.endpoints.end(),
-                                [&](LocConf* endpoint) { return resolveEndpoint(cf, conf, *endpoint); });
+                                [&](LocConf* endpoint) { return resolveEndpoint(cf, conf, *endpoint); }) &&
+                    numberApps(cf, conf);
         return good ? NGX_OK : NGX_ERROR;
     });
 }

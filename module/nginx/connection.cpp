@@ -417,11 +417,16 @@ void Connection::finish()
         gap_ = false;
         close(farewell(Why::Gap));
     }
-    Worker::current()->hub().leave(*this);
+    leaveHub();
     bool over = state_ == State::Dead || (state_ == State::Ending && queue_ == nullptr && !next_);
     if (over) {
         destroy();
     }
+}
+
+void Connection::leaveHub()
+{
+    Worker::current()->hub().leave(*this);
 }
 
 void Connection::cutOff(std::string_view)

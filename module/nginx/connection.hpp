@@ -39,6 +39,8 @@ public:
     void finish() override;
 
 protected:
+    // Ends what it has in the hub. Overridden where more than the hub has to know.
+    virtual void leaveHub();
     // The connection is ours now; `rest` is what the client has sent behind its request.
     virtual void onAttached(std::string rest) = 0;
     // The socket has something to read, or is at its end.

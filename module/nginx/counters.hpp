@@ -45,6 +45,12 @@ inline constexpr std::size_t MaxBrokers = 8;
 enum class BrokerCounter : std::size_t { Offered, Confirmed, Failed, Refused, Reconnects, Count };
 enum class BrokerGauge : std::size_t { State, QueuedEvents, QueuedBytes, Count };
 
+// Connections of an app with max_connections.
+inline constexpr std::size_t MaxCountedApps = 16;
+struct AppGauge {
+    std::uint32_t row;
+};
+
 constexpr std::size_t word(Counter counter)
 {
     return static_cast<std::size_t>(counter);
@@ -61,9 +67,13 @@ constexpr std::size_t word(std::size_t broker, BrokerGauge gauge)
 {
     return SharedLog::FirstGauge + 16 + broker * 4 + static_cast<std::size_t>(gauge);
 }
+constexpr std::size_t word(AppGauge app)
+{
+    return SharedLog::SlotCounters - MaxCountedApps + app.row;
+}
 static_assert(word(Counter::Count) <= 128);
 static_assert(word(MaxBrokers, BrokerCounter::Offered) <= SharedLog::FirstGauge);
-static_assert(word(MaxBrokers, BrokerGauge::State) <= SharedLog::SlotCounters);
+static_assert(word(MaxBrokers, BrokerGauge::State) <= word(AppGauge{0}));
 static_assert(word(Gauge::End) <= word(0, BrokerGauge::State));
 
 class Counters {

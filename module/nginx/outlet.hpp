@@ -28,6 +28,8 @@ public:
     virtual void timeoutDue() = 0;
     // The peer had Worker::CloseWait to end it. Destroys it.
     virtual void closeWaitOver() = 0;
+    // It has not shown in time who it is, see Worker::expectAuthorization().
+    virtual void authorizationDue() {}
     // nginx wants to go: asks the client to come back elsewhere. Leaves the list that it is in.
     virtual void askToReconnect() = 0;
     // The process ends now: says so if it can be said at once, and destroys it.

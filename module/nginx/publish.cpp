@@ -1,4 +1,5 @@
 // realtime_publish: POST or PUT, the body is the event.
+#include "nginx/body.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/event_source.hpp"
 #include "nginx/guard.hpp"
@@ -11,7 +12,6 @@
 #include "base/json_text.hpp"
 
 #include <memory>
-#include <unistd.h>
 
 extern "C" void
 ngx_http_test_reading(ngx_http_request_t* r); // in no header of nginx, but of its core for ever
@@ -49,44 +49,6 @@ ngx_int_t answer(ngx_http_request_t* r, ngx_uint_t status, const Published& publ
     return respond(r, status, "application/json", body);
 }
 
-// The body in one piece. `buffer` holds it if nginx has it in several, or in a file.
-std::string_view gatherBody(ngx_http_request_t* r, std::string& buffer)
-{
-    ngx_chain_t* bufs = r->request_body != nullptr ? r->request_body->bufs : nullptr;
-    if (bufs != nullptr && bufs->next == nullptr && ngx_buf_in_memory(bufs->buf)) {
-        return {reinterpret_cast<char*>(bufs->buf->pos),
-                static_cast<std::size_t>(bufs->buf->last - bufs->buf->pos)};
-    }
-    for (ngx_chain_t* cl = bufs; cl != nullptr; cl = cl->next) {
-        ngx_buf_t* b = cl->buf;
-        if (ngx_buf_in_memory(b)) {
-            buffer.append(reinterpret_cast<char*>(b->pos), static_cast<std::size_t>(b->last - b->pos));
-            continue;
-        }
-        if (!b->in_file) {
-            continue; // an empty body is a buffer that only says "the last"
-        }
-        std::size_t size = static_cast<std::size_t>(b->file_last - b->file_pos);
-        std::size_t at = buffer.size();
-        buffer.resize(at + size);
-        if (ngx_read_file(b->file, reinterpret_cast<u_char*>(buffer.data() + at), size, b->file_pos) !=
-            static_cast<ssize_t>(size)) {
-            throw std::runtime_error("cannot read the request body back from its file");
-        }
-    }
-    return buffer;
-}
-
-off_t bodySize(const ngx_http_request_t* r)
-{
-    off_t size = 0;
-    for (ngx_chain_t* cl = r->request_body != nullptr ? r->request_body->bufs : nullptr; cl != nullptr;
-         cl = cl->next) {
-        size += ngx_buf_size(cl->buf);
-    }
-    return size;
-}
-
 // A publish that waits until brokers have stored its event. The request owns it: it dies with it, and with a client
 // that leaves; the event stays queued.
 class PendingPublish final : public AckWaiter {
@@ -116,7 +78,7 @@ public:
         late_.after(atMost, true);
     }
 
-    void stored(bool good) override
+    void stored(std::uint64_t, bool good) override
     {
         if (!good) {
             finish(NGX_HTTP_SERVICE_UNAVAILABLE);

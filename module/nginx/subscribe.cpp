@@ -2,6 +2,7 @@
 #include "nginx/subscribe.hpp"
 
 #include "nginx/guard.hpp"
+#include "nginx/handshake.hpp"
 #include "nginx/origins.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
@@ -13,11 +14,6 @@
 namespace realtime {
 
 namespace {
-
-bool wantsWebSocket(ngx_http_request_t* r)
-{
-    return listHasToken(requestHeader(r, "upgrade"), "websocket");
-}
 
 ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
 {

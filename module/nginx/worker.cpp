@@ -2,6 +2,7 @@
 
 #include "nginx/guard.hpp"
 #include "nginx/outlet.hpp"
+#include "nginx/pusher_channels.hpp"
 #include "nginx/str.hpp"
 
 #include <algorithm>
@@ -47,6 +48,7 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     openLogs();
     openBrokers();
     publisher_ = std::make_unique<Publisher>(*hub_, brokers_);
+    pusherChannels_ = std::make_unique<PusherChannels>(*this);
     currentWorker = this;
     tick_.after(tickInterval());
 }
@@ -66,6 +68,7 @@ Worker::~Worker()
     end(draining_);
     onTurnEnd();
 
+    pusherChannels_->stop();
     brokers_.clear(); // joins the threads, which may take them a moment
     publishStats();
     logEvents_.clear();
@@ -149,9 +152,25 @@ Published Worker::publish(const App& app, const Publication& publication)
 {
     Published published = publisher_->publish(app, publication);
     if (published.status == PublishStatus::Published && published.subscribers > 0) {
-        turnEnd_.atTurnEnd();
+        drainSoon();
     }
     return published;
+}
+
+AppendResult Worker::append(std::uint32_t index, const NewRecord& record)
+{
+    HubLog& log = hub_->log(index);
+    AppendResult result = log.log.append(record, log.slot, *log.wakeUp);
+    drainSoon();
+    return result;
+}
+
+bool Worker::readKept(std::uint32_t index, ChannelRef channel, RecordArena& arena, LogRecord& record)
+{
+    const SharedLog& log = hub_->log(index).log;
+    auto info = log.info(channel);
+    return info && info->keptPosition != 0 && log.readAt(info->keptPosition, arena, record) &&
+           record.id.epoch == channel.epoch && nowMs() - record.timeMs < KeptMs;
 }
 
 JoinResult Worker::join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
@@ -219,6 +238,9 @@ void Worker::finishLater(Outlet& outlet)
 
 void Worker::forget(Outlet& outlet)
 {
+    if (!authorizing_.empty()) {
+        authorizing_.erase(&outlet);
+    }
     if (outlet.pumpPending_) {
         std::erase(toPump_, &outlet);
     }
@@ -244,7 +266,7 @@ void Worker::onBrokerEvent()
     for (const Completion& completion : completions) {
         auto waiter = waiters_.find(completion.token); // it may have left: client gone, time over
         if (waiter != waiters_.end()) {
-            waiter->second->stored(completion.stored);
+            waiter->second->stored(completion.token, completion.stored);
         }
     }
     logNotes();
@@ -252,15 +274,64 @@ void Worker::onBrokerEvent()
 
 void Worker::logNotes()
 {
+    std::vector<BrokerNote> notes;
     for (NamedBroker& one : brokers_) {
-        std::vector<BrokerNote> notes;
         one.broker->takeNotes(notes);
         for (const BrokerNote& note : notes) {
-            constexpr std::array<ngx_uint_t, 4> Levels{NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN,
-                                                       NGX_LOG_ERR};
-            ngx_log_error(Levels[static_cast<std::size_t>(note.level)], cycle_->log, 0,
-                          "realtime broker \"%s\": %s", one.name.c_str(), note.text.c_str());
+            log("broker \"" + one.name + '"', note);
         }
+        notes.clear();
+    }
+    if (pusherChannels_ != nullptr) {
+        pusherChannels_->takeNotes(notes);
+    }
+    for (const BrokerNote& note : notes) {
+        log("webhook", note);
+    }
+}
+
+void Worker::log(std::string_view source, const BrokerNote& note)
+{
+    constexpr std::array<ngx_uint_t, 4> Levels{NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_LOG_ERR};
+    ngx_str_t name = borrow(source);
+    ngx_log_error(Levels[static_cast<std::size_t>(note.level)], cycle_->log, 0, "realtime %V: %s", &name,
+                  note.text.c_str());
+}
+
+// --- apps -------------------------------------------------------------------------------------------------------
+
+void Worker::countAppConnection(const App& app, int change)
+{
+    if (app.pusher.maxConnections != 0) {
+        std::size_t at = word(AppGauge{app.pusher.connectionRow});
+        counters_.set(at, counters_.get(at) + static_cast<std::uint64_t>(static_cast<std::int64_t>(change)));
+    }
+}
+
+std::uint64_t Worker::appConnections(const App& app) const
+{
+    const SharedLog& log = hub_->log(0).log;
+    std::uint64_t sum = 0;
+    for (std::uint32_t slot = 0; slot < log.slots(); slot++) {
+        if (log.slotInUse(slot)) {
+            sum += log.slotCounters(slot)[word(AppGauge{app.pusher.connectionRow})].load(
+                std::memory_order_relaxed);
+        }
+    }
+    return sum;
+}
+
+void Worker::checkAuthorizations()
+{
+    std::vector<Outlet*> due;
+    for (const auto& [outlet, time] : authorizing_) {
+        if (static_cast<ngx_msec_int_t>(ngx_current_msec - time) >= 0) {
+            due.push_back(outlet);
+        }
+    }
+    for (Outlet* outlet : due) {
+        authorizing_.erase(outlet);
+        outlet->authorizationDue();
     }
 }
 
@@ -285,9 +356,9 @@ void Worker::onTick()
     while (IdleNode* node = closing_.due(ngx_current_msec, CloseWait)) {
         static_cast<Outlet*>(node)->closeWaitOver();
     }
-    for (std::uint32_t i = 0; i < hub_->logCount(); i++) {
-        hub_->log(i).log.reclaimDeadSlots();
-    }
+    checkAuthorizations();
+    pusherChannels_->reap();
+    pusherChannels_->tick();
     claimMissingSlots();
     publishStats();
     logNotes();

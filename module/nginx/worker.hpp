@@ -23,6 +23,7 @@
 namespace realtime {
 
 class Outlet;
+class PusherChannels;
 
 // What the connections of one location share.
 struct Endpoint {
@@ -35,7 +36,7 @@ struct Endpoint {
 // Who waits for brokers to store an event: an HTTP publish with `ack`.
 class AckWaiter {
 public:
-    virtual void stored(bool good) = 0; // once a broker
+    virtual void stored(std::uint64_t token, bool good) = 0; // once a broker
 
 protected:
     ~AckWaiter() = default;
@@ -56,6 +57,13 @@ public:
 
     // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
     Published publish(const App& app, const Publication& publication);
+    // Appends a record that no publisher has sent, and no broker gets.
+    AppendResult append(std::uint32_t log, const NewRecord& record);
+    // Delivers what is in the logs at the end of this turn.
+    void drainSoon() { turnEnd_.atTurnEnd(); }
+    // The event that a cache channel keeps; false: none, or it is older than it is kept.
+    bool readKept(std::uint32_t log, ChannelRef channel, RecordArena& arena, LogRecord& record);
+    static constexpr std::int64_t KeptMs = 30 * 60 * 1000;
     // Hub::join(); the caller calls pump() next.
     JoinResult join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
                     const Since& since);
@@ -72,6 +80,14 @@ public:
     // Gives a token for Publication::token. The waiter is called once for each broker until it is forgotten.
     std::uint64_t expectAck(AckWaiter& waiter);
     void forgetAck(std::uint64_t token) { waiters_.erase(token); }
+
+    PusherChannels& pusherChannels() { return *pusherChannels_; }
+    BrokerEvents& brokerEvents() { return brokerEvents_; }
+    // Connections of an app over the Pusher protocol, in all workers; counted for apps with max_connections.
+    void countAppConnection(const App& app, int change);
+    std::uint64_t appConnections(const App& app) const;
+    // Calls Outlet::authorizationDue() then.
+    void expectAuthorization(Outlet& outlet, ngx_msec_t due) { authorizing_[&outlet] = due; }
 
     // Those that have said good-bye and wait for the peer to do so.
     static constexpr ngx_msec_t CloseWait = 5000;
@@ -95,8 +111,10 @@ private:
     void onDrain();
     void keepAlive(Endpoint& endpoint);
     void claimMissingSlots();
+    void checkAuthorizations();
     void publishStats();
     void logNotes();
+    void log(std::string_view source, const BrokerNote& note);
     ngx_msec_t tickInterval() const;
 
     ngx_cycle_t* cycle_;
@@ -113,6 +131,8 @@ private:
     std::vector<std::unique_ptr<Endpoint>> endpoints_;
     std::unordered_map<std::uint64_t, AckWaiter*> waiters_;
     std::uint64_t lastToken_ = 0;
+    std::unique_ptr<PusherChannels> pusherChannels_;
+    std::unordered_map<Outlet*, ngx_msec_t> authorizing_;
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;
     IdleList closing_;

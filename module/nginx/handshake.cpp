@@ -1,0 +1,53 @@
+#include "nginx/handshake.hpp"
+
+#include "nginx/response.hpp"
+#include "nginx/str.hpp"
+
+#include "wire/accept.hpp"
+#include "wire/websocket.hpp"
+
+namespace realtime {
+
+bool wantsWebSocket(ngx_http_request_t* r)
+{
+    return listHasToken(requestHeader(r, "upgrade"), "websocket");
+}
+
+ngx_int_t refuseUpgrade(ngx_http_request_t* r)
+{
+    addHeader(r, "Upgrade", "websocket");
+    addHeader(r, "Sec-WebSocket-Version", "13");
+    return respondError(r, 426, "a WebSocket handshake of version 13 is needed here");
+}
+
+std::optional<ngx_int_t> checkHandshake(ngx_http_request_t* r)
+{
+    if (r->http_version != NGX_HTTP_VERSION_11 || !listHasToken(requestHeader(r, "connection"), "upgrade")) {
+        return respondError(r, NGX_HTTP_BAD_REQUEST,
+                            "a WebSocket needs HTTP/1.1 and \"Connection: upgrade\"");
+    }
+    if (requestHeader(r, "sec-websocket-version") != "13") {
+        return refuseUpgrade(r);
+    }
+    if (!ws::validKey(requestHeader(r, "sec-websocket-key"))) {
+        return respondError(r, NGX_HTTP_BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed");
+    }
+    return std::nullopt;
+}
+
+ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol)
+{
+    std::string accept = ws::acceptKey(requestHeader(r, "sec-websocket-key"));
+    addHeader(r, "Upgrade", "websocket");
+    addHeader(r, "Sec-WebSocket-Accept", view(copyTo(r->pool, accept)));
+    if (!subprotocol.empty()) {
+        addHeader(r, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS; // the header filter adds Connection: upgrade
+    r->headers_out.content_length_n = -1;
+    r->keepalive = 0;
+    r->header_only = 1; // nothing follows as far as the filters know: the header goes out at once
+    return ngx_http_send_header(r);
+}
+
+} // namespace realtime

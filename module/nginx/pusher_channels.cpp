@@ -1,0 +1,350 @@
+#include "nginx/pusher_channels.hpp"
+
+#include "nginx/worker.hpp"
+
+#include "base/json_text.hpp"
+#include "wire/pusher_channel.hpp"
+
+namespace realtime {
+
+using pusher::WebhookEvent;
+using pusher::WebhookName;
+
+namespace {
+
+constexpr std::string_view MemberAdded = "pusher_internal:member_added";
+constexpr std::string_view MemberRemoved = "pusher_internal:member_removed";
+constexpr ngx_msec_t MissPause = 1000; // of cache_miss webhooks of one channel
+
+std::string memberJson(std::string_view userId, std::string_view info)
+{
+    std::string json = "{\"user_id\":";
+    appendJsonString(json, userId);
+    if (!info.empty()) {
+        json += ",\"user_info\":";
+        json += info;
+    }
+    json += '}';
+    return json;
+}
+
+NewRecord internalRecord(std::string_view app, std::string_view channel, std::string_view event,
+                         std::string_view data)
+{
+    NewRecord record;
+    record.app = app;
+    record.channel = channel;
+    record.event = event;
+    record.data = data;
+    record.timeMs = Worker::nowMs();
+    record.flags = record_flag::Internal | record_flag::Transient;
+    return record;
+}
+
+bool passed(ngx_msec_t since, ngx_msec_t pause)
+{
+    return static_cast<ngx_msec_int_t>(ngx_current_msec - since - pause) >= 0;
+}
+
+WebhookEvent webhookEvent(WebhookName name, std::string_view channel, std::string_view userId = {})
+{
+    WebhookEvent event;
+    event.name = name;
+    event.channel = channel;
+    event.userId = userId;
+    return event;
+}
+
+bool isUserChannel(std::string_view channel)
+{
+    return channel.starts_with('#');
+}
+
+} // namespace
+
+PusherChannels::PusherChannels(Worker& worker) : worker_(worker)
+{
+    std::vector<WebhookEndpoint> endpoints;
+    for (const auto& one : worker.conf().apps) {
+        const App& app = one->app;
+        for (const WebhookTarget& target : app.pusher.webhooks) {
+            WebhookEndpoint endpoint;
+            endpoint.app = app.id;
+            endpoint.url = target.url;
+            endpoint.events = target.events;
+            endpoint.key = app.pusher.credentials.front().key;
+            endpoint.secret = app.pusher.credentials.front().secret;
+            endpoints.push_back(std::move(endpoint));
+        }
+    }
+    if (!endpoints.empty()) {
+        sender_ = std::make_unique<WebhookSender>(std::move(endpoints), worker.brokerEvents());
+    }
+}
+
+PusherChannels::~PusherChannels() = default;
+
+std::string PusherChannels::userChannel(std::string_view userId)
+{
+    return std::string(pusher::ServerToUserPrefix) + std::string(userId);
+}
+
+// No client can subscribe to it, and no REST call publish there: '#' is reserved.
+std::string PusherChannels::watchChannel(std::string_view userId)
+{
+    return "#watch-" + std::string(userId);
+}
+
+// --- subscriptions ----------------------------------------------------------------------------------------------
+
+void PusherChannels::subscribed(const App& app, const Subscription& subscription, std::uint32_t subscribers)
+{
+    const LocalChannel& channel = *subscription.channel;
+    tellCount(app, channel.name, channel.log, subscribers);
+    if (hasWebhooks(app) && !isUserChannel(channel.name) &&
+        worker_.hub().log(channel.log).log.tellOccupied(channel.ref)) {
+        tell(app, webhookEvent(WebhookName::ChannelOccupied, channel.name));
+    }
+}
+
+void PusherChannels::left(const App& app, std::string_view channel, ChannelRef, std::uint32_t log,
+                          std::uint32_t subscribers)
+{
+    if (subscribers > 0) {
+        tellCount(app, channel, log, subscribers);
+    } else if (hasWebhooks(app) && !isUserChannel(channel)) {
+        departLater(app, channel, {});
+    }
+}
+
+void PusherChannels::tellCount(const App& app, std::string_view channel, std::uint32_t log,
+                               std::uint32_t subscribers)
+{
+    pusher::ChannelKind kind = pusher::classify(channel);
+    if (!app.pusher.subscriptionCount || kind.presence || kind.serverToUser || isUserChannel(channel)) {
+        return;
+    }
+    if (subscribers <= CountEachTime) {
+        announceCount(app, channel, log);
+        return;
+    }
+    auto [told, first] = counts_.try_emplace({app.id, std::string(channel)}, Told{ngx_current_msec, true});
+    if (first || passed(told->second.at, CountPause)) {
+        told->second = {ngx_current_msec, false};
+        announceCount(app, channel, log);
+    } else {
+        told->second.changed = true;
+    }
+}
+
+// The record itself carries the count: the log notes it at the instant of the append.
+void PusherChannels::announceCount(const App& app, std::string_view channel, std::uint32_t log)
+{
+    AppendResult result = worker_.append(log, internalRecord(app.id, channel, SubscriptionCountEvent, {}));
+    if (hasWebhooks(app)) {
+        WebhookEvent event = webhookEvent(WebhookName::SubscriptionCount, channel);
+        event.subscriptionCount = result.subscribers;
+        tell(app, event);
+    }
+}
+
+// --- presence ---------------------------------------------------------------------------------------------------
+
+MemberJoined PusherChannels::join(const App& app, const Subscription& subscription, std::string_view userId,
+                                  std::string_view info, ConnectionId self)
+{
+    const LocalChannel& channel = *subscription.channel;
+    std::string data = memberJson(userId, info.empty() ? "{}" : info);
+    std::string origin = toString(self);
+    NewRecord announcement = internalRecord(app.id, channel.name, MemberAdded, data);
+    announcement.origin = origin;
+
+    HubLog& log = worker_.hub().log(channel.log);
+    MemberJoined joined = log.log.joinMember(log.slot, channel.ref, userId, info, app.pusher.presenceMembers,
+                                             announcement, *log.wakeUp);
+    worker_.drainSoon();
+    if (joined.first && hasWebhooks(app) && log.log.tellMemberAdded(channel.ref, userId)) {
+        tell(app, webhookEvent(WebhookName::MemberAdded, channel.name, userId));
+    }
+    return joined;
+}
+
+void PusherChannels::leave(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t index,
+                           std::string_view userId)
+{
+    std::string data = memberJson(userId, {});
+    HubLog& log = worker_.hub().log(index);
+    bool last = log.log.leaveMember(log.slot, ref, userId,
+                                    internalRecord(app.id, channel, MemberRemoved, data), *log.wakeUp);
+    worker_.drainSoon();
+    if (last && hasWebhooks(app)) {
+        departLater(app, channel, userId);
+    }
+}
+
+// --- users ------------------------------------------------------------------------------------------------------
+
+std::uint32_t PusherChannels::userConnections(const App& app, std::string_view userId) const
+{
+    std::string channel = userChannel(userId);
+    auto info = worker_.hub().log(app.policyOf(channel).log).log.find(app.id, channel);
+    return info ? info->subscribers : 0;
+}
+
+// Tells nothing but to look: what the watchers then find is true whatever the order in which things came.
+void PusherChannels::userChanged(const App& app, std::string_view userId)
+{
+    std::string channel = watchChannel(userId);
+    std::uint32_t log = app.policyOf(channel).log;
+    auto watchers = worker_.hub().log(log).log.find(app.id, channel);
+    if (app.pusher.watchlist && watchers && watchers->subscribers > 0) {
+        NewRecord record = internalRecord(app.id, channel, "watch", {});
+        record.flags |= record_flag::Control;
+        worker_.append(log, record);
+    }
+}
+
+// --- webhooks ---------------------------------------------------------------------------------------------------
+
+void PusherChannels::cacheMiss(const App& app, std::string_view channel)
+{
+    if (!hasWebhooks(app)) {
+        return;
+    }
+    auto [last, first] = misses_.try_emplace({app.id, std::string(channel)}, ngx_current_msec);
+    if (first || passed(last->second, MissPause)) {
+        last->second = ngx_current_msec;
+        tell(app, webhookEvent(WebhookName::CacheMiss, channel));
+    }
+}
+
+void PusherChannels::clientEvent(const App& app, std::string_view channel, std::string_view event,
+                                 std::string_view data, std::string_view socketId, std::string_view userId)
+{
+    if (hasWebhooks(app)) {
+        WebhookEvent told = webhookEvent(WebhookName::ClientEvent, channel, userId);
+        told.event = event;
+        told.data = data;
+        told.socketId = socketId;
+        tell(app, told);
+    }
+}
+
+void PusherChannels::tell(const App& app, const WebhookEvent& event)
+{
+    for (std::size_t i = 0; sender_ != nullptr && i < sender_->endpoints().size(); i++) {
+        const WebhookEndpoint& endpoint = sender_->endpoints()[i];
+        if (endpoint.app == app.id && endpoint.wants(event.name, event.channel)) {
+            sender_->offer(i, event, Worker::nowMs()); // a full queue is counted, and noted by the sender
+        }
+    }
+}
+
+void PusherChannels::departLater(const App& app, std::string_view channel, std::string_view userId)
+{
+    departures_.push_back({ngx_current_msec + Grace, app.id, std::string(channel), std::string(userId)});
+}
+
+void PusherChannels::depart(const Departure& departure)
+{
+    const App* app = appOf(departure.app);
+    if (app == nullptr) {
+        return;
+    }
+    const SharedLog& log = worker_.hub().log(app->policyOf(departure.channel).log).log;
+    auto info = log.find(departure.app, departure.channel);
+    if (!info) {
+        return;
+    }
+    SharedLog& writable = worker_.hub().log(app->policyOf(departure.channel).log).log;
+    if (departure.userId.empty()) {
+        if (writable.tellVacated(info->channel)) {
+            tell(*app, webhookEvent(WebhookName::ChannelVacated, departure.channel));
+        }
+    } else if (writable.tellMemberRemoved(info->channel, departure.userId)) {
+        tell(*app, webhookEvent(WebhookName::MemberRemoved, departure.channel, departure.userId));
+    }
+}
+
+void PusherChannels::tick()
+{
+    while (!departures_.empty() && passed(departures_.front().due, 0)) {
+        Departure departure = std::move(departures_.front());
+        departures_.pop_front();
+        depart(departure);
+    }
+    for (auto it = counts_.begin(); it != counts_.end();) {
+        if (!passed(it->second.at, CountPause)) {
+            ++it;
+            continue;
+        }
+        const App* app = appOf(it->first.first);
+        if (it->second.changed && app != nullptr) {
+            announceCount(*app, it->first.second, app->policyOf(it->first.second).log);
+        }
+        it = counts_.erase(it);
+    }
+    std::erase_if(misses_, [](const auto& one) { return passed(one.second, MissPause); });
+}
+
+// --- after a crash ----------------------------------------------------------------------------------------------
+
+void PusherChannels::reap()
+{
+    for (std::uint32_t i = 0; i < worker_.hub().logCount(); i++) {
+        HubLog& log = worker_.hub().log(i);
+        log.log.reclaimDeadSlots(this, log.wakeUp);
+    }
+}
+
+bool PusherChannels::onMemberGone(std::string_view app, std::string_view channel, std::string_view userId,
+                                  NewRecord& announcement)
+{
+    removal_ = memberJson(userId, {});
+    announcement = internalRecord(app, channel, MemberRemoved, removal_);
+    return true;
+}
+
+void PusherChannels::memberGone(std::string_view app, std::string_view channel, std::string_view userId)
+{
+    worker_.drainSoon();
+    const App* known = appOf(app);
+    if (known != nullptr && hasWebhooks(*known)) {
+        departLater(*known, channel, userId);
+    }
+}
+
+void PusherChannels::channelVacated(std::string_view app, std::string_view channel)
+{
+    const App* known = appOf(app);
+    if (known == nullptr) {
+        return;
+    }
+    if (auto userId = pusher::serverToUserId(channel)) {
+        userChanged(*known, *userId);
+    } else if (hasWebhooks(*known) && !isUserChannel(channel)) {
+        departLater(*known, channel, {});
+    }
+}
+
+const App* PusherChannels::appOf(std::string_view id) const
+{
+    const AppConf* app = worker_.conf().app(id);
+    return app == nullptr ? nullptr : &app->app;
+}
+
+void PusherChannels::takeNotes(std::vector<BrokerNote>& out)
+{
+    if (sender_ != nullptr) {
+        sender_->takeNotes(out);
+    }
+}
+
+void PusherChannels::stop()
+{
+    if (sender_ != nullptr) {
+        sender_->stop();
+    }
+}
+
+} // namespace realtime

@@ -1,0 +1,99 @@
+// What happens around a channel of the Pusher protocol when connections come and go: presence, subscription counts,
+// webhooks. One a worker; in all workers together each change is told once.
+//
+// Thread     the event loop.
+// Webhooks   are told of departures after Grace, and not at all if the channel or the user is back by then: a page that
+//            is loaded anew leaves no trace. Presence events over WebSocket come at once.
+// Crash      what a dead worker leaves is cleaned up by another, see reap().
+#pragma once
+
+#include "nginx/ngx.hpp"
+
+#include "app/app.hpp"
+#include "broker/webhook_sender.hpp"
+#include "hub/hub.hpp"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace realtime {
+
+class Worker;
+
+class PusherChannels final : private Reaper {
+public:
+    static constexpr ngx_msec_t Grace = 3000;
+    // Past so many subscribers a channel's count is told at most once in CountPause.
+    static constexpr std::uint32_t CountEachTime = 100;
+    static constexpr ngx_msec_t CountPause = 5000;
+
+    explicit PusherChannels(Worker& worker);
+    ~PusherChannels();
+
+    // A connection has subscribed, and is answered already; `left`: one has gone, and so many are left.
+    void subscribed(const App& app, const Subscription& subscription, std::uint32_t subscribers);
+    void left(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t log,
+              std::uint32_t subscribers);
+
+    // Presence: what the subscription is to be answered with. `self`: who is not told of itself.
+    MemberJoined join(const App& app, const Subscription& subscription, std::string_view userId,
+                      std::string_view info, ConnectionId self);
+    void leave(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t log,
+               std::string_view userId);
+
+    void cacheMiss(const App& app, std::string_view channel);
+    void clientEvent(const App& app, std::string_view channel, std::string_view event, std::string_view data,
+                     std::string_view socketId, std::string_view userId);
+
+    // A user's first connection has signed in, or the last one has gone: whoever watches it has a look.
+    void userChanged(const App& app, std::string_view userId);
+    // How many connections a user has signed in with.
+    std::uint32_t userConnections(const App& app, std::string_view userId) const;
+
+    // Cleans up after dead workers. Called now and then, as tick().
+    void reap();
+    void tick();
+
+    const WebhookSender* webhooks() const { return sender_.get(); }
+    void takeNotes(std::vector<BrokerNote>& out);
+    void stop(); // sends what is queued, bounded
+
+    static std::string userChannel(std::string_view userId);
+    static std::string watchChannel(std::string_view userId);
+
+private:
+    struct Departure {
+        ngx_msec_t due;
+        std::string app, channel, userId; // no user: the channel itself
+    };
+
+    bool onMemberGone(std::string_view app, std::string_view channel, std::string_view userId,
+                      NewRecord& announcement) override;
+    void memberGone(std::string_view app, std::string_view channel, std::string_view userId) override;
+    void channelVacated(std::string_view app, std::string_view channel) override;
+
+    const App* appOf(std::string_view id) const;
+    static bool hasWebhooks(const App& app) { return !app.pusher.webhooks.empty(); }
+    void tell(const App& app, const pusher::WebhookEvent& event);
+    void tellCount(const App& app, std::string_view channel, std::uint32_t log, std::uint32_t subscribers);
+    void announceCount(const App& app, std::string_view channel, std::uint32_t log);
+    void departLater(const App& app, std::string_view channel, std::string_view userId);
+    void depart(const Departure& departure);
+
+    Worker& worker_;
+    std::unique_ptr<WebhookSender> sender_; // null: no app has webhooks
+    std::deque<Departure> departures_;      // by `due`
+    // Channels whose count was told a short time ago: when, and whether it has changed since.
+    struct Told {
+        ngx_msec_t at;
+        bool changed;
+    };
+    std::map<std::pair<std::string, std::string>, Told> counts_; // by app and channel
+    std::map<std::pair<std::string, std::string>, ngx_msec_t> misses_;
+    std::string removal_; // what onMemberGone() hands out
+};
+
+} // namespace realtime
