@@ -188,10 +188,11 @@ TEST(a_wildcard_stands_for_one_or_more_labels)
         }
     }
     for (const char* origin :
-         {"https://example.com", "https://.example.com", "https://evilexample.com", "http://a.example.com",
-          "https://a.example.com:8443", "https://a.example.com.evil.org", "https://evil.org/.example.com",
-          "https://evil.org#.example.com", "https://evil.org\\.example.com", "https://user@a.example.com",
-          "null", "http://a.test", "https://*.example.com", "https://*.example.com.x"}) {
+         {"https://example.com", "https://.example.com", "https://..example.com", "https://evilexample.com",
+          "http://a.example.com", "https://a.example.com:8443", "https://a.example.com.evil.org",
+          "https://evil.org/.example.com", "https://evil.org#.example.com", "https://evil.org\\.example.com",
+          "https://user@a.example.com", "null", "http://a.test", "https://*.example.com",
+          "https://*.example.com.x"}) {
         if (originAllowed(patterns, origin)) {
             fail_msg("%s was allowed", origin);
         }
