@@ -1,0 +1,426 @@
+// The hub over a real log in anonymous memory: who gets what, in which order, and once.
+#include "hub/hub.hpp"
+#include "log_testing.hpp"
+
+#include "testing.hpp"
+
+using namespace realtime;
+using namespace realtime::testing;
+
+namespace {
+
+constexpr std::int64_t Now = 1'000'000;
+
+struct NoWakeUp final : WakeUp {
+    void wake(std::uint32_t) override {}
+};
+
+// A subscriber that keeps what it is sent. Long-poll's form: envelopes, each followed by a comma.
+class Inbox final : public Subscriber {
+public:
+    explicit Inbox(Encoding encoding = Encoding::JsonList) : Subscriber(encoding) {}
+
+    void enqueue(const FramePtr& frame, std::uint32_t count) override
+    {
+        waiting += frame->view();
+        frames.push_back(frame);
+        events += count;
+    }
+    void flush() override
+    {
+        flushes++;
+        text += waiting;
+        waiting.clear();
+    }
+    void cutOff(std::string_view) override { cuts++; }
+    void control(const LogRecord& record) override { controls.emplace_back(record.event); }
+    void hearNotOf(ConnectionId id) { setSkips(id); }
+
+    // "data" of each envelope, in order; "!" for a gap.
+    std::string seen() const
+    {
+        std::string all;
+        for (std::size_t at = 0; (at = text.find("{\"", at)) != std::string::npos; ++at) {
+            const std::size_t data = text.find("\"data\":\"", at) + 8;
+            const bool gap = text.compare(at, 24, "{\"event\":\"realtime:gap\",") == 0;
+            all += gap ? "!" : text.substr(data, text.find('"', data) - data);
+        }
+        return all;
+    }
+
+    std::string waiting, text;
+    std::vector<FramePtr> frames;
+    std::vector<std::string> controls;
+    int flushes = 0, cuts = 0;
+    std::uint32_t events = 0;
+};
+
+struct Stage {
+    explicit Stage(std::size_t bytes = 4 << 20)
+        : mapping(bytes), log(SharedLog::create(mapping.span(), {8, 7}))
+    {
+        slot = log.claimSlot();
+        hub = std::make_unique<Hub>(std::vector<HubLog>{{log, SharedLog::NoSlot, &wakeUp}});
+        hub->openSlot(0, slot);
+    }
+
+    MessageId publish(std::string_view channel, std::string_view data, std::uint32_t flags = 0,
+                      std::string_view origin = {}, std::string_view event = {})
+    {
+        NewRecord record;
+        record.app = "app";
+        record.channel = channel;
+        record.data = data;
+        record.timeMs = Now;
+        record.flags = flags;
+        record.origin = origin;
+        record.event = event;
+        return log.append(record, slot, wakeUp).id;
+    }
+
+    JoinResult join(Subscriber& subscriber, std::vector<std::string_view> channels,
+                    std::string_view since = {}, HistoryLimit history = {})
+    {
+        std::vector<ChannelRequest> requests;
+        for (std::string_view channel : channels) {
+            requests.push_back({"app", channel, 0, history});
+        }
+        JoinResult result = hub->join(subscriber, requests, *parseSince(since), Now);
+        hub->pump(subscriber, Now);
+        return result;
+    }
+
+    void drain()
+    {
+        for (int i = 0; i < 100 && hub->drain(); ++i) {
+        }
+    }
+
+    SharedMapping mapping;
+    SharedLog log;
+    NoWakeUp wakeUp;
+    std::uint32_t slot;
+    std::unique_ptr<Hub> hub;
+};
+
+std::uint32_t subscribers(Stage& stage, std::string_view channel)
+{
+    auto info = stage.log.find("app", channel);
+    return info ? info->subscribers : 0;
+}
+
+} // namespace
+
+TEST(subscribers_of_a_channel_share_one_frame_and_are_flushed_once_a_turn)
+{
+    Stage stage;
+    Inbox alice, bob, carol;
+    stage.join(alice, {"room"});
+    stage.join(bob, {"room"});
+    stage.join(carol, {"other"});
+    stage.publish("room", "a");
+    stage.publish("room", "b");
+    stage.publish("room", "c");
+    stage.drain();
+    assert_text_equal(alice.seen(), "abc");
+    assert_text_equal(bob.seen(), "abc");
+    assert_text_equal(carol.seen(), "");
+    assert_int_equal(alice.flushes, 1);
+    assert_int_equal(alice.events, 3);
+    assert_int_equal(alice.frames.size(), 1);
+    assert_true(alice.frames[0] == bob.frames[0]);
+    assert_int_equal(stage.hub->stats().delivered, 6);
+    for (Inbox* one : {&alice, &bob, &carol}) {
+        stage.hub->leave(*one);
+    }
+}
+
+TEST(what_was_published_before_the_subscription_is_not_delivered_even_if_it_was_not_drained)
+{
+    Stage stage;
+    Inbox early, late;
+    stage.join(early, {"room"});
+    stage.publish("room", "a");
+    stage.join(late, {"room"});
+    stage.publish("room", "b");
+    stage.drain();
+    assert_text_equal(early.seen(), "ab");
+    assert_text_equal(late.seen(), "b");
+    stage.hub->leave(early);
+    stage.hub->leave(late);
+}
+
+TEST(a_publisher_is_skipped_by_its_own_events_only)
+{
+    Stage stage;
+    Inbox self, other;
+    const ConnectionId id = *parseConnectionId("12.34");
+    self.hearNotOf(id);
+    stage.join(self, {"room"});
+    stage.join(other, {"room"});
+    stage.publish("room", "a");
+    stage.publish("room", "b", 0, "12.34");
+    stage.publish("room", "c", 0, "99.99");
+    stage.drain();
+    assert_text_equal(self.seen(), "ac");
+    assert_text_equal(other.seen(), "abc");
+    stage.hub->leave(self);
+    stage.hub->leave(other);
+}
+
+TEST(who_follows_several_channels_sees_them_in_the_order_of_the_log)
+{
+    Stage stage;
+    Inbox both, one;
+    stage.join(both, {"x", "y"});
+    stage.join(one, {"x"});
+    for (const char* data : {"1", "3", "5"}) {
+        stage.publish("x", data);
+        stage.publish("y", std::string(1, static_cast<char>(data[0] + 1)));
+    }
+    stage.drain();
+    assert_text_equal(both.seen(), "123456");
+    assert_text_equal(one.seen(), "135");
+    stage.hub->leave(both);
+    stage.hub->leave(one);
+}
+
+TEST(channels_may_be_joined_and_left_one_by_one)
+{
+    Stage stage;
+    Inbox inbox;
+    stage.join(inbox, {"x"});
+    stage.join(inbox, {"y"});
+    stage.join(inbox, {"z", "x"}); // x counts once
+    assert_int_equal(subscribers(stage, "x"), 1);
+    stage.publish("x", "1");
+    stage.publish("y", "2");
+    stage.publish("z", "3");
+    stage.drain();
+    assert_text_equal(inbox.seen(), "123");
+    assert_int_equal(stage.hub->leave(inbox, *inbox.follows("app", "y")), 0);
+    assert_int_equal(subscribers(stage, "y"), 0);
+    assert_int_equal(stage.hub->leave(inbox, *inbox.follows("app", "z")), 0);
+    stage.publish("x", "4");
+    stage.publish("y", "5");
+    stage.publish("x", "6");
+    stage.drain();
+    assert_text_equal(inbox.seen(), "12346");
+    stage.hub->leave(inbox);
+    assert_false(inbox.subscribed());
+    assert_int_equal(subscribers(stage, "x"), 0);
+    assert_int_equal(stage.hub->stats().channels, 0);
+}
+
+TEST(since_an_id_brings_what_came_after_it_and_then_goes_on_live)
+{
+    Stage stage;
+    Inbox inbox;
+    stage.publish("room", "a");
+    const MessageId id = stage.publish("room", "b");
+    stage.publish("room", "c");
+    stage.publish("room", "d");
+    assert_true(stage.join(inbox, {"room"}, toString(id)).recovered);
+    stage.publish("room", "e");
+    stage.drain();
+    assert_text_equal(inbox.seen(), "cde");
+    stage.hub->leave(inbox);
+}
+
+TEST(one_id_is_a_cut_through_all_channels_of_the_zone)
+{
+    Stage stage;
+    Inbox inbox;
+    stage.publish("x", "1");
+    stage.publish("y", "2");
+    const MessageId cut = stage.publish("x", "3");
+    stage.publish("y", "4");
+    stage.publish("x", "5");
+    assert_true(stage.join(inbox, {"x", "y"}, toString(cut)).recovered);
+    assert_text_equal(inbox.seen(), "45");
+    stage.hub->leave(inbox);
+}
+
+TEST(earliest_brings_the_history_that_the_limit_allows_and_announces_nothing)
+{
+    Stage stage;
+    Inbox inbox;
+    for (const char* data : {"a", "b", "c", "d"}) {
+        stage.publish("room", data);
+    }
+    assert_true(stage.join(inbox, {"room"}, "earliest", {2, 0}).recovered);
+    assert_text_equal(inbox.seen(), "cd");
+    stage.hub->leave(inbox);
+}
+
+TEST(a_gap_that_history_cannot_fill_is_announced_before_what_it_has)
+{
+    Stage stage;
+    Inbox limited, none, foreign, future;
+    const MessageId first = stage.publish("room", "a");
+    for (const char* data : {"b", "c", "d"}) {
+        stage.publish("room", data);
+    }
+    assert_false(stage.join(limited, {"room"}, toString(first), {2, 0}).recovered);
+    assert_text_equal(limited.seen(), "!cd");
+    stage.join(none, {"room"}, toString(first), {0, 0});
+    assert_text_equal(none.seen(), "!");
+    stage.join(foreign, {"room"}, toString(MessageId{first.epoch + 1, 1}));
+    assert_text_equal(foreign.seen(), "!abcd");
+    stage.join(future, {"room"}, toString(MessageId{first.epoch, 99}));
+    assert_text_equal(future.seen(), "!abcd");
+    stage.publish("room", "e");
+    stage.drain();
+    assert_text_equal(none.seen(), "!e");
+    assert_text_equal(future.seen(), "!abcde");
+    for (Inbox* one : {&limited, &none, &foreign, &future}) {
+        stage.hub->leave(*one);
+    }
+}
+
+TEST(a_gap_cuts_off_whose_encoding_has_no_word_for_it)
+{
+    Stage stage;
+    Inbox raw(Encoding::WebSocketRaw);
+    const MessageId first = stage.publish("room", "a");
+    stage.publish("room", "b");
+    stage.join(raw, {"room"}, toString(first), {0, 0});
+    assert_int_equal(raw.cuts, 1);
+    stage.hub->leave(raw);
+}
+
+TEST(a_long_history_comes_piece_by_piece_and_misses_nothing_that_is_published_meanwhile)
+{
+    Stage stage;
+    Inbox inbox;
+    const std::string big(20'000, 'x');
+    stage.publish("room", "first");
+    for (int i = 0; i < 20; ++i) {
+        stage.publish("room", big);
+    }
+    stage.join(inbox, {"room"}, "earliest");
+    assert_true(inbox.replaying());
+    const std::size_t afterOne = inbox.text.size();
+    assert_true(afterOne < 5 * big.size());
+    stage.publish("room", "live");
+    stage.drain();
+    assert_int_equal(inbox.text.size(), afterOne); // it waits in the log
+    for (int i = 0; i < 50 && inbox.replaying(); ++i) {
+        stage.hub->pump(inbox, Now);
+    }
+    assert_false(inbox.replaying());
+    stage.publish("room", "after");
+    stage.drain();
+    assert_int_equal(inbox.events, 23);
+    assert_true(inbox.text.find("\"live\"") < inbox.text.find("\"after\""));
+    stage.hub->leave(inbox);
+}
+
+TEST(a_worker_that_the_ring_overran_announces_the_gap_and_goes_on)
+{
+    Stage stage(SharedLog::MinimumBytes);
+    Inbox inbox, quiet;
+    stage.join(inbox, {"room"});
+    stage.join(quiet, {"quiet"});
+    stage.publish("room", "a");
+    stage.publish("quiet", "q");
+    const std::string big(50'000, 'x');
+    for (int i = 0; i < 40; ++i) {
+        stage.publish("noise", big);
+    }
+    stage.publish("room", "b");
+    stage.drain();
+    assert_text_equal(inbox.seen(), "!b");
+    assert_text_equal(quiet.seen(), "!"); // though nothing follows that would show the hole
+    assert_true(stage.hub->stats().overtaken > 0);
+    stage.publish("quiet", "r");
+    stage.drain();
+    assert_text_equal(quiet.seen(), "!r");
+    stage.hub->leave(inbox);
+    stage.hub->leave(quiet);
+}
+
+TEST(noise_on_other_channels_is_no_gap)
+{
+    Stage stage(SharedLog::MinimumBytes);
+    Inbox inbox;
+    stage.join(inbox, {"room"});
+    stage.drain();
+    const std::string big(50'000, 'x');
+    for (int i = 0; i < 100; ++i) {
+        stage.publish("noise", big);
+    }
+    stage.publish("room", "a");
+    stage.drain();
+    assert_text_equal(inbox.seen(), "a");
+    stage.hub->leave(inbox);
+}
+
+TEST(internal_records_are_for_the_pusher_protocol_and_never_replayed)
+{
+    Stage stage;
+    Inbox pusher(Encoding::Pusher), sse, late(Encoding::Pusher);
+    stage.join(pusher, {"room"});
+    stage.join(sse, {"room"});
+    stage.publish("room", "{}", record_flag::Internal, {}, "pusher_internal:member_added");
+    stage.publish("room", "a");
+    stage.drain();
+    assert_true(pusher.text.find("member_added") != std::string::npos);
+    assert_text_equal(sse.seen(), "a");
+    stage.join(late, {"room"}, "earliest");
+    assert_true(late.text.find("member_added") == std::string::npos);
+    assert_int_equal(late.events, 1);
+    for (Inbox* one : {&pusher, &sse, &late}) {
+        stage.hub->leave(*one);
+    }
+}
+
+TEST(control_records_go_to_connections_and_not_to_clients)
+{
+    Stage stage;
+    Inbox inbox(Encoding::Pusher);
+    stage.join(inbox, {"room"});
+    stage.publish("room", {}, record_flag::Internal | record_flag::Control, {}, "terminate");
+    stage.publish("room", "a");
+    stage.drain();
+    assert_int_equal(inbox.controls.size(), 1);
+    assert_text_equal(inbox.controls[0], "terminate");
+    assert_int_equal(inbox.events, 1);
+    stage.hub->leave(inbox);
+}
+
+TEST(a_join_that_finds_no_room_joins_nothing)
+{
+    Stage stage(SharedLog::MinimumBytes);
+    std::vector<std::unique_ptr<Inbox>> inboxes;
+    JoinResult result;
+    for (int i = 0; i < 100'000 && result.status == Joined::Ok; ++i) {
+        inboxes.push_back(std::make_unique<Inbox>());
+        result = stage.join(*inboxes.back(), {"a" + std::to_string(i), "b" + std::to_string(i)});
+    }
+    assert_true(result.status == Joined::ChannelsFull);
+    assert_false(inboxes.back()->subscribed());
+    for (auto& inbox : inboxes) {
+        stage.hub->leave(*inbox);
+    }
+    assert_int_equal(stage.log.stats().subscribers, 0);
+}
+
+TEST(since_takes_what_makes_sense_and_nothing_else)
+{
+    assert_true(parseSince("")->kind == Since::Kind::Latest);
+    assert_true(parseSince("latest")->kind == Since::Kind::Latest);
+    assert_true(parseSince("earliest")->kind == Since::Kind::Earliest);
+    assert_int_equal(parseSince("a1-5,b2-7")->ids.size(), 2);
+    for (const char* bad :
+         {"x", "-", "a1-", "-5", "a1-5,", ",a1-5", "a1-5 ", "A1-5", "a1-05", "a1--5", "yesterday"}) {
+        assert_false(parseSince(bad).has_value());
+    }
+    std::string many = "a-1";
+    for (std::size_t i = 0; i < Since::MaxIds; ++i) {
+        many += ",a-1";
+    }
+    assert_false(parseSince(many).has_value());
+}
+
+TEST_MAIN()
