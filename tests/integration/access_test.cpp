@@ -56,7 +56,7 @@ TEST(auth_request_decides_and_names_the_channel)
     options.server += R"(
         location = /auth {
             internal;
-            if ($arg_token != "good") { return 401; }
+            if ($request_uri !~ token=good) { return 401; }
             add_header X-User 42;
             return 204;
         }
@@ -86,7 +86,7 @@ TEST(auth_request_decides_and_names_the_channel)
 TEST(limit_conn_counts_a_websocket_for_as_long_as_it_lives)
 {
     auto options = endpoints();
-    options.http = "limit_conn_zone $server_name zone=all:1m;\n";
+    options.http = "limit_conn_zone $server_port zone=all:1m;\n";
     options.server +=
         "location = /few { limit_conn all 2; limit_conn_status 429; realtime_subscribe room; }\n";
     const Nginx nginx(options);
@@ -107,7 +107,7 @@ TEST(limit_conn_counts_a_websocket_for_as_long_as_it_lives)
 TEST(limit_req_holds_for_publishers)
 {
     auto options = endpoints();
-    options.http = "limit_req_zone $server_name zone=rate:1m rate=1r/m;\n";
+    options.http = "limit_req_zone $server_port zone=rate:1m rate=1r/m;\n";
     options.server +=
         "location = /slow { limit_req zone=rate; limit_req_status 429; realtime_publish room; }\n";
     const Nginx nginx(options);

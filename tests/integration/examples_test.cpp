@@ -20,6 +20,7 @@ NginxOptions example(const std::string& name)
     expect(!options.whole.empty(), name + " is there");
     replaceAll(options.whole, "load_module modules/ngx_http_realtime_module.so;",
                "load_module %MODULE%; user root;");
+    replaceAll(options.whole, "/var/lib/nginx-realtime/", "%DIR%/data/");
     replaceAll(options.whole, "worker_processes auto;", "worker_processes 2;");
     replaceAll(options.whole, "root www;", "root " REALTIME_SOURCE_DIR "/nginx-conf-examples/www;");
     replaceAll(options.whole, "listen 8080;", "listen 127.0.0.1:%PORT%;");
@@ -114,7 +115,8 @@ TEST(tls_auth_lets_in_those_who_are_logged_in)
     expectEqual(send(publication).status, 200L);
     expectEqual(feed.receive().data, "for you");
     expectEqual(socket.receiveText(), "for you");
-    expectEqual(query(nginx.directory() / "data/events.db", "select channel from events").size(), std::size_t{1});
+    expectEqual(query(nginx.directory() / "data/events.db", "select channel from events").size(),
+                std::size_t{1});
 }
 
 TEST_MAIN()

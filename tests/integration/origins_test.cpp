@@ -42,7 +42,8 @@ HttpResponse preflight(const Nginx& nginx, const std::string& origin)
     HttpRequest request;
     request.method = "OPTIONS";
     request.url = nginx.url("/pub/room");
-    request.headers = {"Origin: " + origin, "Access-Control-Request-Method: POST"};
+    request.headers = {"Origin: " + origin, "Access-Control-Request-Method: POST",
+                       "Access-Control-Request-Headers: content-type,idempotency-key"};
     return send(request);
 }
 
@@ -73,7 +74,11 @@ TEST(listed_origins_connect_and_get_cors_headers)
         expectEqual(answer.header("access-control-allow-origin"), origin);
         expectContains(answer.header("vary"), "Origin");
         expect(connects(nginx, origin), origin);
-        expectEqual(preflight(nginx, origin).status, 204L);
+        const auto allowed = preflight(nginx, origin);
+        expectEqual(allowed.status, 204L);
+        expectEqual(allowed.header("access-control-allow-origin"), origin);
+        expectContains(allowed.header("access-control-allow-methods"), "POST");
+        expect(!allowed.header("access-control-allow-headers").empty(), "headers are allowed");
         SseClient stream(nginx.url("/sub/room"), {std::string("Origin: ") + origin});
         expectEqual(stream.response().header("access-control-allow-origin"), origin);
     }

@@ -163,17 +163,12 @@ TEST(an_idempotency_key_publishes_once_whichever_worker_is_asked)
     expectEqual(subscriber.receiveText(), "once");
 }
 
-TEST(a_preflight_of_the_same_origin_is_answered)
+TEST(options_is_answered)
 {
     const Nginx nginx(endpoints());
-    const std::string origin = "http://127.0.0.1:" + std::to_string(nginx.port());
-    const auto answer = send(request("OPTIONS", nginx.url("/pub/room"),
-                                     {"Origin: " + origin, "Access-Control-Request-Method: POST",
-                                      "Access-Control-Request-Headers: content-type,idempotency-key"}));
+    const auto answer = send(request("OPTIONS", nginx.url("/pub/room")));
     expectEqual(answer.status, 204L);
-    expectEqual(answer.header("access-control-allow-origin"), origin);
-    expectContains(answer.header("access-control-allow-methods"), "POST");
-    expect(!answer.header("access-control-allow-headers").empty(), "headers are allowed");
+    expectContains(answer.header("allow"), "POST");
 }
 
 TEST(a_beacon_publishes)

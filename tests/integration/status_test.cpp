@@ -114,12 +114,12 @@ TEST_WITH_WORKERS(prometheus_counts_what_happens_on_all_workers)
         "all are stored");
     expectEqual(total(samples, "realtime_connections", "websocket"), 5.0);
     expectEqual(total(samples, "realtime_connections", "sse"), 1.0);
-    expectEqual(total(samples, "realtime_messages_published_total"), 10.0);
-    expectEqual(total(samples, "realtime_messages_delivered_total"), 60.0);
+    expectEqual(total(samples, "realtime_published_http_total"), 10.0);
+    expectEqual(total(samples, "realtime_delivered_total"), 60.0);
     expectEqual(total(samples, "realtime_published_bytes_total"), 100.0);
     expect(total(samples, "realtime_delivered_bytes_total") >= 600, "bytes out");
-    expectEqual(total(samples, "realtime_channels"), 1.0);
-    expectEqual(total(samples, "realtime_slow_subscribers_closed_total"), 0.0);
+    expectEqual(total(samples, "realtime_subscribed_channels"), 1.0);
+    expectEqual(total(samples, "realtime_slow_closed_total"), 0.0);
     expect(total(samples, "realtime_log_used_bytes") > 100, "the log is used");
     expectEqual(total(samples, "realtime_broker_queued"), 0.0);
     expectEqual(total(samples, "realtime_broker_failed_total"), 0.0);
@@ -141,12 +141,12 @@ TEST(json_says_the_same)
             expectContains(answer.header("content-type"), "application/json");
             expectContains(answer.header("cache-control"), "no-");
             status = Json::parse(answer.body);
-            return status.at("brokers").at("events").at("confirmed").number() == 1;
+            return status.at("brokers").at("events").at("confirmed_total").number() == 1;
         },
         "the event is stored");
     expectEqual(status.at("connections").at("websocket").number(), 1);
     expectEqual(status.at("channels").number(), 1);
-    expectEqual(status.at("messages").at("published").number(), 1);
+    expectEqual(status.at("published_http_total").number(), 1);
     expectEqual(status.at("brokers").at("events").at("state").text(), "up");
     expectEqual(status.at("brokers").at("events").at("queued").number(), 0);
 }
@@ -161,9 +161,9 @@ TEST(counters_outlive_their_worker)
     }
     nginx.killWorker(nginx.workers().at(0));
     nginx.killWorker(nginx.workers().at(0));
-    expectEqual(total(prometheus(nginx), "realtime_messages_published_total"), 10.0);
+    expectEqual(total(prometheus(nginx), "realtime_published_http_total"), 10.0);
     nginx.reload();
-    expectEqual(total(prometheus(nginx), "realtime_messages_published_total"), 10.0);
+    expectEqual(total(prometheus(nginx), "realtime_published_http_total"), 10.0);
 }
 
 TEST(a_slow_subscriber_that_was_closed_is_counted)
@@ -174,10 +174,10 @@ TEST(a_slow_subscriber_that_was_closed_is_counted)
     const Nginx nginx(options);
     const WebSocket slow(nginx.port(), "/sub/room");
     const std::string large(60'000, 'x');
-    for (int i = 0; i < 300 && total(prometheus(nginx), "realtime_slow_subscribers_closed_total") == 0; ++i) {
+    for (int i = 0; i < 300 && total(prometheus(nginx), "realtime_slow_closed_total") == 0; ++i) {
         publish(nginx, "room", large);
     }
-    expectEqual(total(prometheus(nginx), "realtime_slow_subscribers_closed_total"), 1.0);
+    expectEqual(total(prometheus(nginx), "realtime_slow_closed_total"), 1.0);
 }
 
 TEST(only_get_is_answered)

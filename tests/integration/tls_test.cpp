@@ -13,7 +13,7 @@ NginxOptions withTls(int workers = 1)
 {
     auto options = endpoints(workers);
     options.tls = true;
-    options.http = "realtime_max_message_size 512k; client_max_body_size 1m;";
+    options.http = "realtime_max_message_size 512k; client_max_body_size 1m; realtime_buffer 16m;";
     return options;
 }
 
@@ -64,6 +64,23 @@ TEST(large_messages_work_over_tls)
     for (int i = 0; i < 20; ++i) {
         expectEqual(std::stoi(client.receiveText()), i);
     }
+}
+
+TEST(a_slow_reader_over_tls_is_closed)
+{
+    auto options = withTls();
+    replaceAll(options.http, "16m", "64k");
+    options.listen = "sndbuf=16k";
+    const Nginx nginx(options);
+    WebSocket slow = secureWebSocket(nginx, "/sub/room");
+    const std::string large(100'000, 'x');
+    eventually(
+        [&] {
+            publish(nginx, "room", large);
+            return probe(nginx, "room") == 0;
+        },
+        "the slow reader is closed");
+    slow.waitForClose();
 }
 
 TEST(many_messages_in_one_record_are_all_seen)

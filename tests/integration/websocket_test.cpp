@@ -218,11 +218,19 @@ TEST(each_protocol_violation_has_its_close_code)
         const bool fits = code == violation.code || (std::string_view(violation.what) == "a length of 2^63" &&
                                                      code == 1009); // either is true
         expect(fits, std::string(violation.what) + " was closed with " + std::to_string(code));
-        client.socket().receiveUntilClosed();
     }
     witness.send("still here");
     expectEqual(witness.receiveText(), "still here");
-    expectEqual(probe(nginx, "room"), 0);
+    eventually([&] { return probe(nginx, "room") == 0; }, "none of them is left");
+}
+
+TEST(after_a_violation_the_connection_ends_even_if_the_client_does_nothing)
+{
+    const Nginx nginx(endpoints());
+    RawWebSocket client(nginx.port(), "/ws/room");
+    client.send({3, "x"});
+    expectEqual(client.receiveClose(), 1002);
+    client.socket().receiveUntilClosed();
 }
 
 TEST(a_violation_in_single_bytes_is_seen_too)

@@ -136,12 +136,13 @@ int waitFor(pid_t pid, std::chrono::milliseconds patience)
     }
 }
 
-CommandResult run(const std::vector<std::string>& command, const Environment& environment)
+CommandResult run(const std::vector<std::string>& command, const Environment& environment,
+                  std::chrono::milliseconds patience)
 {
     const TempDir directory;
     const auto log = directory.path() / "output";
     CommandResult result;
-    result.status = waitFor(spawn(command, log, environment), 60s);
+    result.status = waitFor(spawn(command, log, environment), patience);
     result.output = readFile(log);
     return result;
 }

@@ -47,6 +47,8 @@ pid_t spawn(const std::vector<std::string>& command, const std::filesystem::path
             const Environment& environment = {});
 // Waits up to `patience`; then kills it and throws.
 int waitFor(pid_t pid, std::chrono::milliseconds patience);
-CommandResult run(const std::vector<std::string>& command, const Environment& environment = {});
+// Runs a program to its end, which must come within `patience`.
+CommandResult run(const std::vector<std::string>& command, const Environment& environment = {},
+                  std::chrono::milliseconds patience = std::chrono::seconds(60));
 
 } // namespace realtime::testing

@@ -16,6 +16,7 @@
 #include <thread>
 #include <utility>
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,10 +225,16 @@ void Nginx::rewrite(const NginxOptions& options)
 void Nginx::start()
 {
     auto command = nginxCommand(directory());
-    command.insert(command.end(), {"-g", "daemon off;"});
-    command.insert(command.end(), options_.arguments.begin(), options_.arguments.end());
+    command.insert(command.end(), {"-g", options_.daemon ? "daemon on;" : "daemon off;"});
+    if (options_.daemon) {
+        prctl(PR_SET_CHILD_SUBREAPER, 1); // so that masters whose parents have gone are children of ours
+    }
     pid_ = spawn(command, directory() / "output.log", sanitizerEnvironment(directory()));
     try {
+        if (options_.daemon) {
+            expectEqual(waitForExit(Patience), 0);
+            pid_ = pidInFile();
+        }
         waitUntilReady();
     } catch (...) {
         if (running()) {
@@ -236,6 +243,19 @@ void Nginx::start()
         }
         throw;
     }
+}
+
+pid_t Nginx::pidInFile() const
+{
+    return static_cast<pid_t>(std::atoi(readFile(directory() / "nginx.pid").c_str()));
+}
+
+void Nginx::adoptSuccessor()
+{
+    const pid_t old = pid_;
+    eventually([&] { return pidInFile() > 0 && pidInFile() != old; }, "a second master");
+    pid_ = pidInFile();
+    waitUntilReady();
 }
 
 void Nginx::waitUntilReady()
@@ -255,7 +275,8 @@ void Nginx::waitUntilReady()
             if (all.size() < wanted || !named) {
                 return false;
             }
-            return !socketInode(port_, 0).empty() || options_.whole.find("%PORT%") == std::string::npos;
+            const bool listens = options_.whole.empty() || options_.whole.find("%PORT%") != std::string::npos;
+            return !listens || !socketInode(port_, 0).empty();
         },
         "nginx accepts");
 }

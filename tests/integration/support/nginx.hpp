@@ -17,6 +17,7 @@ namespace realtime::testing {
 struct NginxOptions {
     int workers = 1;
     bool master = true;
+    bool daemon = false;    // a daemon is adopted by the test: only such a master heeds SIGUSR2
     bool reuseport = false; // a listening socket a worker: connections spread evenly over the workers
     bool tls = false;       // also listens on %TLS_PORT% with TLS and HTTP/2 (ALPN)
     bool http2 = false;     // also listens on %H2_PORT% for HTTP/2 without TLS
@@ -29,7 +30,6 @@ struct NginxOptions {
     std::string whole;            // if set, the whole nginx.conf; then %MODULE% is our module
     // Parts of [alert], [emerg] or [crit] lines that this test provokes.
     std::vector<std::string> expectedErrors;
-    std::vector<std::string> arguments; // more command line arguments
 };
 
 class Nginx {
@@ -59,6 +59,7 @@ public:
     void reload();                 // returns when as many new workers as configured run
     void killWorker(pid_t worker); // SIGKILL; returns when a successor runs
     void quit();                   // SIGQUIT; returns at once
+    void adoptSuccessor(); // after SIGUSR2: the new master is meant from now on, the old one is the caller's
     bool running();
     int waitForExit(std::chrono::milliseconds patience); // status
     void rewrite(const NginxOptions& options);           // a new nginx.conf, for reload()
@@ -71,6 +72,7 @@ private:
     std::string configuration(const NginxOptions& options) const;
     void start();
     void waitUntilReady();
+    pid_t pidInFile() const;
     std::string complaints() const;
 
     TempDir directory_;

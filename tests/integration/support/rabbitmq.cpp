@@ -71,7 +71,7 @@ RabbitMq::RabbitMq()
 
 void RabbitMq::start()
 {
-    const auto started = run({REALTIME_RABBITMQ_SCRIPT, "start", directory_.path()});
+    const auto started = run({REALTIME_RABBITMQ_SCRIPT, "start", directory_.path()}, {}, 120s);
     for (const auto& line : split(started.output, '\n')) {
         const int port = std::atoi(line.c_str());
         if (port > 0) {
