@@ -1,4 +1,4 @@
-// nginx with the module and one of the examples, in a directory of its own.
+// nginx with the module, in a directory of its own.
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -7,10 +7,10 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
-const modulePath = process.env.REALTIME_TEST_MODULE ?? join(root, 'build/ngx_http_realtime_module.so');
+export const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
+export const modulePath = process.env.REALTIME_TEST_MODULE ?? join(root, 'build/ngx_http_realtime_module.so');
 
-// Asks again and again; fails after `patience` milliseconds.
+// Asks again and again; fails after `patience` milliseconds. `what` is the wish, or a function that tells it then.
 export async function eventually(condition, what, patience = 15000) {
   const deadline = Date.now() + patience;
   for (;;) {
@@ -19,13 +19,13 @@ export async function eventually(condition, what, patience = 15000) {
       return value;
     }
     if (Date.now() > deadline) {
-      throw new Error(`not in time: ${what}`);
+      throw new Error(`not in time: ${typeof what === 'function' ? what() : what}`);
     }
     await sleep(20);
   }
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.on('error', reject);
@@ -37,8 +37,18 @@ function freePort() {
 }
 
 export class Nginx {
-  // `change` may edit the text of the configuration.
-  static async start(example, { workers = 2, change = text => text } = {}) {
+  // One of the examples; `change` may edit the text of the configuration.
+  static start(example, { workers = 2, change = text => text } = {}) {
+    return Nginx.run(nginx => change(readFileSync(join(root, 'nginx-conf-examples', example), 'utf8')
+      .replace('modules/ngx_http_realtime_module.so', modulePath)
+      .replace('worker_processes auto;', `worker_processes ${workers};`)
+      .replaceAll('/var/lib/nginx-realtime/', `${join(nginx.directory, 'data')}/`)
+      .replace('listen 8080;', `listen 127.0.0.1:${nginx.port} reuseport;`)
+      .replace('root www;', `root ${join(root, 'nginx-conf-examples/www')};`)), workers);
+  }
+
+  // `configuration` gives the text, from the port to listen on and the directory.
+  static async run(configuration, workers = 2) {
     const nginx = new Nginx();
     nginx.directory = mkdtempSync(join(tmpdir(), 'realtime-browser.'));
     nginx.port = await freePort();
@@ -46,12 +56,7 @@ export class Nginx {
     nginx.workerCount = workers;
     chmodSync(nginx.directory, 0o755);
     mkdirSync(join(nginx.directory, 'data'));
-    const text = readFileSync(join(root, 'nginx-conf-examples', example), 'utf8')
-      .replace('modules/ngx_http_realtime_module.so', modulePath)
-      .replace('worker_processes auto;', `worker_processes ${workers};`)
-      .replace('listen 8080;', `listen 127.0.0.1:${nginx.port} reuseport;`)
-      .replace('root www;', `root ${join(root, 'nginx-conf-examples/www')};`);
-    writeFileSync(join(nginx.directory, 'nginx.conf'), change(text));
+    writeFileSync(join(nginx.directory, 'nginx.conf'), configuration(nginx));
     const asRoot = process.getuid() === 0 ? ' user root;' : '';
     nginx.process = spawn('/usr/sbin/nginx', ['-p', nginx.directory, '-e', 'error.log', '-c',
       join(nginx.directory, 'nginx.conf'), '-g', `daemon off;${asRoot}`], { stdio: 'ignore' });
