@@ -76,7 +76,7 @@ Broker::~Broker()
     stop();
 }
 
-void Broker::stop()
+void Broker::beginStop()
 {
     if (shared_->stopped) {
         return;
@@ -85,7 +85,14 @@ void Broker::stop()
     const auto until = LinkClock::now() + config_.drain;
     shared_->common.stopAt.store(until.time_since_epoch().count(), std::memory_order_release);
     shared_->common.rouse();
-    shared_->thread.join();
+}
+
+void Broker::stop()
+{
+    beginStop();
+    if (shared_->thread.joinable()) {
+        shared_->thread.join();
+    }
 }
 
 Offer Broker::admits(std::size_t bytes) const

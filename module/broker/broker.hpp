@@ -140,6 +140,8 @@ public:
     void takeCompletions(std::vector<Completion>& out);
     void takeNotes(std::vector<BrokerNote>& out);
 
+    // Begins what stop() does without waiting, so that several brokers can drain at the same time.
+    void beginStop();
     // What the destructor does, with the chance to take the last completions and notes afterwards. Blocks as said
     // above under Lifetime. Every event that a completion was wanted for and that is not stored completes with
     // `stored` false. Afterwards offers are Unavailable.

@@ -364,7 +364,8 @@ void BrokerLoop::sleep(Time now)
 {
     const LinkInterest interest = link_ ? link_->interest() : LinkInterest{};
     const int timeout = pollTimeout(now, std::min(sleepUntil(), interest.wakeAt));
-    if (timeout == 0 || canSubmit()) {
+    const bool finished = stopAt_ != Time::max() && !hasWork();
+    if (timeout == 0 || finished || canSubmit()) {
         return;
     }
     shared_.asleep.exchange(true, std::memory_order_acq_rel);
