@@ -20,14 +20,15 @@ struct Scenario {
 };
 
 constexpr Scenario Scenarios[] = {
-    {"fan-out", fanOut},     {"channels", channels}, {"workers", workers}, {"memory", memory},
-    {"handshake", handshake}, {"publish", publish},   {"latency", latency},
+    {"fan-out", fanOut},      {"channels", channels}, {"workers", workers}, {"memory", memory},
+    {"handshake", handshake}, {"publish", publish},   {"latency", latency}, {"pusher", pusher},
 };
 
 void usage()
 {
-    std::printf("usage: server_bench --module FILE [--nchan FILE] [--rabbitmq SCRIPT] [--quick] [--json FILE]\n"
-                "                    [SCENARIO...]\nscenarios:");
+    std::printf(
+        "usage: server_bench --module FILE [--nchan FILE] [--rabbitmq SCRIPT] [--quick] [--json FILE]\n"
+        "                    [SCENARIO...]\nscenarios:");
     for (const Scenario& scenario : Scenarios) {
         std::printf(" %s", scenario.name);
     }
@@ -57,12 +58,10 @@ bool known(const char* name)
 // False: usage.
 bool parse(int argc, char** argv, Options& options, std::string& json)
 {
-    constexpr option Long[] = {{"module", required_argument, nullptr, 'm'},
-                               {"nchan", required_argument, nullptr, 'n'},
-                               {"rabbitmq", required_argument, nullptr, 'r'},
-                               {"json", required_argument, nullptr, 'j'},
-                               {"quick", no_argument, nullptr, 'q'},
-                               {nullptr, 0, nullptr, 0}};
+    constexpr option Long[] = {
+        {"module", required_argument, nullptr, 'm'},   {"nchan", required_argument, nullptr, 'n'},
+        {"rabbitmq", required_argument, nullptr, 'r'}, {"json", required_argument, nullptr, 'j'},
+        {"quick", no_argument, nullptr, 'q'},          {nullptr, 0, nullptr, 0}};
     int letter = 0;
     while ((letter = getopt_long(argc, argv, "", Long, nullptr)) != -1) {
         switch (letter) {
@@ -121,5 +120,5 @@ int main(int argc, char** argv)
     if (!json.empty()) {
         realtime::testing::writeFile(json, report.json());
     }
-    return failed ? 1 : 0;
+    return failed || report.broken() ? 1 : 0;
 }

@@ -42,9 +42,13 @@ std::string maskedFrame(std::string_view text)
 {
     constexpr unsigned char Mask[4] = {0x37, 0xfa, 0x21, 0x3d};
     std::string frame = "\x81";
-    frame += static_cast<char>(0x80 | 126); // 16 bits of length follow
-    frame += static_cast<char>(text.size() >> 8);
-    frame += static_cast<char>(text.size() & 0xff);
+    if (text.size() < 126) {
+        frame += static_cast<char>(0x80 | text.size());
+    } else {
+        frame += static_cast<char>(0x80 | 126); // 16 bits of length follow
+        frame += static_cast<char>(text.size() >> 8);
+        frame += static_cast<char>(text.size() & 0xff);
+    }
     frame.append(reinterpret_cast<const char*>(Mask), sizeof(Mask));
     for (std::size_t i = 0; i < text.size(); i++) {
         frame += static_cast<char>(static_cast<unsigned char>(text[i]) ^ Mask[i % 4]);

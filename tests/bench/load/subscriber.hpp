@@ -35,11 +35,11 @@ public:
 
 protected:
     void received(std::span<char> bytes) override;
+    virtual void takeMessage(std::string_view text);
 
 private:
     std::size_t takeHead(std::string_view bytes);
     std::size_t takeFrame(std::string_view bytes); // 0: it is not complete
-    void takeMessage(std::string_view text);
 
     Tally& tally_;
     bool open_ = false;

@@ -6,13 +6,17 @@
 namespace realtime::bench {
 
 // CPU time per delivered message.
-void fanOut(const Options& options, Report& report);   // one channel, 1,000 subscribers: 1 and 16 publishes in flight
+void fanOut(const Options& options,
+            Report& report); // one channel, 1,000 subscribers: 1 and 16 publishes in flight
 void channels(const Options& options, Report& report); // 10,000 channels of one subscriber each
 void workers(const Options& options, Report& report);  // two workers: nothing lost, doubled or out of order
 
 void memory(const Options& options, Report& report);    // bytes an idle connection
 void handshake(const Options& options, Report& report); // CPU time, beside a GET on a new connection
 void publish(const Options& options, Report& report);   // CPU time without subscribers, beside `return 204`
-void latency(const Options& options, Report& report);   // with a broker that runs, and with one that is stopped
+void latency(const Options& options, Report& report); // with a broker that runs, and with one that is stopped
+
+// The Pusher protocol beside plain WebSockets: fan-out, subscribing (HMAC, presence), memory.
+void pusher(const Options& options, Report& report);
 
 } // namespace realtime::bench
