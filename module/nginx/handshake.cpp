@@ -17,6 +17,7 @@ ngx_int_t refuseUpgrade(ngx_http_request_t* r)
 {
     addHeader(r, "Upgrade", "websocket");
     addHeader(r, "Sec-WebSocket-Version", "13");
+    r->headers_out.status_line = ngx_string("426 Upgrade Required"); // nor for this one
     return respondError(r, 426, "a WebSocket handshake of version 13 is needed here");
 }
 
@@ -44,6 +45,7 @@ ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprot
         addHeader(r, "Sec-WebSocket-Protocol", subprotocol);
     }
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS; // the header filter adds Connection: upgrade
+    r->headers_out.status_line = ngx_string("101 Switching Protocols"); // nginx has no words for it
     r->headers_out.content_length_n = -1;
     r->keepalive = 0;
     r->header_only = 1; // nothing follows as far as the filters know: the header goes out at once
