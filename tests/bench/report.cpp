@@ -157,9 +157,10 @@ void Report::add(std::string_view scenario, std::string_view unit, const std::ve
     }
 }
 
-bool Report::missed() const
+bool Report::broken() const
 {
-    return std::any_of(rows_.begin(), rows_.end(), [](const Row& row) { return row.missed(); });
+    return std::any_of(rows_.begin(), rows_.end(),
+                       [](const Row& row) { return row.atMost == 0.0 && row.missed(); });
 }
 
 std::string Report::json() const

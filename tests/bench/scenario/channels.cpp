@@ -22,8 +22,7 @@ public:
     Row10k(const Server& server, std::size_t channels, bool websocket)
         : server_(server), tally_(1), websocket_(websocket),
           publishers_(connectPublishers(loop_, server.port(), websocket ? 0 : InFlight)),
-          subscribers_(
-              subscribe(loop_, server.port(), websocket ? "/ws/%" : "/sub/%", channels, tally_))
+          subscribers_(subscribe(loop_, server.port(), websocket ? "/ws/%" : "/sub/%", channels, tally_))
     {
     }
 
@@ -49,7 +48,8 @@ private:
         const std::string message = encode({0, number});
         std::size_t next = 0;
         loop_.until("all messages are delivered", [&] {
-            while (next < subscribers_.size() && before + next < tally_.all + InFlight && send(next, message)) {
+            while (next < subscribers_.size() && before + next < tally_.all + InFlight &&
+                   send(next, message)) {
                 next++;
             }
             return tally_.all == before + subscribers_.size();

@@ -32,7 +32,7 @@ private:
 std::unique_ptr<Socket> keepAlive(Loop& loop, std::uint16_t port, std::size_t)
 {
     auto client = std::make_unique<Publisher>(loop, port);
-    client->get("/empty");
+    client->get("/empty/nobody");
     loop.until("a request is answered", [&] { return client->idle(); });
     return client;
 }
@@ -73,7 +73,13 @@ void memory(const Options& options, Report& report)
     Tally tally(1);
     auto add = [&](const NginxSetup& setup, const std::string& what, const Connect& connect,
                    std::optional<double> atMost) {
-        report.add({"memory, idle connection", what, bytesEach(setup, options, connect), "bytes", {}, {}, {},
+        report.add({"memory, idle connection",
+                    what,
+                    bytesEach(setup, options, connect),
+                    "bytes",
+                    {},
+                    {},
+                    {},
                     atMost});
     };
     const NginxSetup ours = realtimeSetup(options.module);
@@ -81,7 +87,8 @@ void memory(const Options& options, Report& report)
     add(ours, "WebSocket, one channel", webSocket(tally, "/sub/one"), 650);
     add(ours, "WebSocket, own channel", webSocket(tally, "/sub/%"), {});
     add(ours, "event stream, one channel",
-        [](Loop& loop, std::uint16_t port, std::size_t) { return std::make_unique<EventStream>(loop, port); }, {});
+        [](Loop& loop, std::uint16_t port, std::size_t) { return std::make_unique<EventStream>(loop, port); },
+        {});
     if (!options.nchan.empty()) {
         add(nchanSetup(options.nchan), "nchan WebSocket, one channel", webSocket(tally, "/sub/one"), {});
     }

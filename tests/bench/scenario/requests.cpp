@@ -42,8 +42,7 @@ double connections(const Server& server, std::size_t count, const Open& open, co
             for (std::size_t i = 0; i < AtOnce; i++) {
                 clients.push_back(open(loop, source));
             }
-            loop.until("all are answered",
-                       [&] { return std::all_of(clients.begin(), clients.end(), done); });
+            loop.until("all are answered", [&] { return std::all_of(clients.begin(), clients.end(), done); });
         }
     });
 }
@@ -110,7 +109,7 @@ void publish(const Options& options, Report& report)
 {
     const NginxServer server(realtimeSetup(options.module));
     const std::size_t count = options.scaled(Requests);
-    std::vector<Contender> contenders{{"POST, return 204", [&] { return posts(server, "/empty", count); }},
+    std::vector<Contender> contenders{{"POST, return 204", [&] { return posts(server, "/empty/nobody", count); }},
                                       {"publish", [&] { return posts(server, "/pub/nobody", count); }}};
     std::unique_ptr<NginxServer> nchan;
     if (!options.nchan.empty()) {

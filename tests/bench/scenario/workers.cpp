@@ -71,10 +71,23 @@ void workers(const Options& options, Report& report)
 
     const std::string scenario = "2 workers, both publish";
     report.add({scenario, "lost, doubled, reordered", static_cast<double>(tally.faults), "", {}, {}, {}, 0});
-    report.add({scenario, "subscribers in another order", static_cast<double>(unlike(subscribers)), "", {}, {},
-                {}, 0});
+    report.add({scenario,
+                "subscribers in another order",
+                static_cast<double>(unlike(subscribers)),
+                "",
+                {},
+                {},
+                {},
+                0});
     report.add({scenario, "CPU of both, a delivery", spent.count() / deliveries, "us", {}, {}, {}, {}});
-    report.add({scenario, "deliveries a second", deliveries / seconds.count() / 1000, "k", {}, {}, {}, {},
+    report.add({scenario,
+                "deliveries a second",
+                deliveries / seconds.count() / 1000,
+                "k",
+                {},
+                {},
+                {},
+                {},
                 "all processes share two cores"});
 }
 

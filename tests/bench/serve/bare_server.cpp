@@ -31,7 +31,7 @@ constexpr std::string_view Handshake =
 // As long as the answer of the module.
 constexpr std::string_view Accepted =
     "HTTP/1.1 202 Accepted\r\nServer: nginx/1.22.1\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
-    "Content-Type: application/json\r\nContent-Length: 70\r\nConnection: keep-alive\r\n\r\n"
+    "Content-Type: application/json\r\nContent-Length: 71\r\nConnection: keep-alive\r\n\r\n"
     "{\"id\":\"0123456789abcdef-123456\",\"channel\":\"fan\",\"subscribers\":  1000}\n ";
 
 void sendAll(int fd, std::string_view bytes)

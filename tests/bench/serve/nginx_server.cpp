@@ -42,8 +42,7 @@ std::string configuration(const NginxSetup& setup, std::uint16_t port)
            "keepalive_timeout 1h;\n"
            "client_body_in_single_buffer on;\n" +
            setup.http + "server {\nlisten 127.0.0.1:" + std::to_string(port) + " backlog=4096" +
-           (setup.workers > 1 ? " reuseport" : "") + ";\n" + setup.server +
-           "}\n}\n";
+           (setup.workers > 1 ? " reuseport" : "") + ";\n" + setup.server + "}\n}\n";
 }
 
 bool accepts(std::uint16_t port)
@@ -70,8 +69,8 @@ NginxServer::NginxServer(NginxSetup setup) : setup_(std::move(setup)), port_(tes
     while (workers_.size() != static_cast<std::size_t>(setup_.workers) || !accepts(port_)) {
         if (std::chrono::steady_clock::now() > deadline) {
             kill(master_, SIGKILL);
-            throw std::runtime_error(setup_.name + " did not start: " +
-                                     testing::readFile(prefix / "output.log") + errorLog());
+            throw std::runtime_error(
+                setup_.name + " did not start: " + testing::readFile(prefix / "output.log") + errorLog());
         }
         std::this_thread::sleep_for(20ms);
         workers_ = childrenOf(master_);
@@ -103,7 +102,7 @@ NginxSetup realtimeSetup(const std::string& module)
     setup.server = "location ~ ^/pub/(?<channel>\\w+)$ { realtime_publish $channel; }\n"
                    "location ~ ^/sub/(?<channel>\\w+)$ { realtime_subscribe $channel; }\n"
                    "location ~ ^/ws/(?<channel>\\w+)$ { realtime_pubsub $channel; }\n"
-                   "location = /empty { return 204; }\n"
+                   "location ~ ^/empty/(?<channel>\\w+)$ { return 204; }\n"
                    "location = /get { return 200 hello; }\n";
     return setup;
 }
@@ -114,10 +113,11 @@ NginxSetup nchanSetup(const std::string& module)
     setup.name = "nchan";
     setup.module = module;
     setup.http = "nchan_shared_memory_size 256m;\n";
+    const std::string live = " nchan_channel_id $1; nchan_subscriber_first_message newest; }\n";
     setup.server = "location ~ ^/pub/(\\w+)$ { nchan_publisher; nchan_channel_id $1; }\n"
-                   "location ~ ^/sub/(\\w+)$ { nchan_subscriber websocket; nchan_channel_id $1; }\n"
-                   "location ~ ^/ws/(\\w+)$ { nchan_pubsub websocket; nchan_channel_id $1; }\n"
-                   "location = /empty { return 204; }\n"
+                   "location ~ ^/sub/(\\w+)$ { nchan_subscriber websocket;" +
+                   live + "location ~ ^/ws/(\\w+)$ { nchan_pubsub websocket;" + live +
+                   "location ~ ^/empty/(?<channel>\\w+)$ { return 204; }\n"
                    "location = /get { return 200 hello; }\n";
     return setup;
 }
