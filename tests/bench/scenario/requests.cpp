@@ -109,8 +109,9 @@ void publish(const Options& options, Report& report)
 {
     const NginxServer server(realtimeSetup(options.module));
     const std::size_t count = options.scaled(Requests);
-    std::vector<Contender> contenders{{"POST, return 204", [&] { return posts(server, "/empty/nobody", count); }},
-                                      {"publish", [&] { return posts(server, "/pub/nobody", count); }}};
+    std::vector<Contender> contenders{
+        {"POST, return 204", [&] { return posts(server, "/empty/nobody", count); }},
+        {"publish", [&] { return posts(server, "/pub/nobody", count); }}};
     std::unique_ptr<NginxServer> nchan;
     if (!options.nchan.empty()) {
         nchan = std::make_unique<NginxServer>(nchanSetup(options.nchan));
