@@ -253,15 +253,20 @@ std::string firstLine(const std::string& path)
 }
 
 // `key` and then its `secret`; several pairs, so that they can be changed while both are in use.
-void addKey(PusherSettings& pusher, std::string key)
+void addKey(const MainConf& main, PusherSettings& settings, std::string key)
 {
-    if (!pusher.credentials.empty() && pusher.credentials.back().secret.empty()) {
-        throw ConfError("\"key\" " + quoted(pusher.credentials.back().key) + " has no \"secret\"");
+    for (const auto& one : main.apps) {
+        if (pusher::findKey(one->app.pusher.credentials, key) != nullptr) {
+            throw ConfError("duplicate \"key\" " + quoted(key));
+        }
+    }
+    if (!settings.credentials.empty() && settings.credentials.back().secret.empty()) {
+        throw ConfError("\"key\" " + quoted(settings.credentials.back().key) + " has no \"secret\"");
     }
     if (key.empty() || key.find_first_of(":/?& ") != std::string::npos) {
         throw ConfError("invalid \"key\" " + quoted(key));
     }
-    pusher.credentials.push_back({std::move(key), {}});
+    settings.credentials.push_back({std::move(key), {}});
 }
 
 void addSecret(PusherSettings& pusher, std::string secret)
@@ -547,13 +552,14 @@ char* appBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
 
 char* appDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
 {
-    App& app = static_cast<MainConf*>(data)->appBlock->app;
+    auto& main = *static_cast<MainConf*>(data);
+    App& app = main.appBlock->app;
     auto arguments = argumentsOf(cf);
     return reading(cf, [&] {
         std::string_view name = view(arguments[0]);
         std::string_view value = view(arguments[1]);
         if (name == "key") {
-            addKey(app.pusher, std::string(value));
+            addKey(main, app.pusher, std::string(value));
         } else if (name == "secret") {
             addSecret(app.pusher, std::string(value));
         } else if (name == "secret_file") {
