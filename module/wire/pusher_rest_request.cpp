@@ -291,7 +291,8 @@ bool signs(const Target& target, std::string_view method, const std::string& sec
     const std::vector<std::string> queries = queryForms(target);
     for (const std::string& path : pathForms(target)) {
         for (const std::string& query : queries) {
-            const std::string text = std::string(method) + '\n' + path + '\n' + query;
+            std::string text(method);
+            text.append("\n").append(path).append("\n").append(query);
             if (equalInConstantTime(signature, hmacSha256Hex(secret, text))) {
                 return true;
             }

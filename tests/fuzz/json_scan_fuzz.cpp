@@ -1,5 +1,5 @@
 // Our reader accepts what jansson accepts, and both read the same. Known differences: jansson has no numbers of any size,
-// no NUL in names, and refuses escaped lone surrogates.
+// no NUL in names, refuses escaped lone surrogates, and (2.14) overlooks a NUL byte behind a number.
 #include "base/json_scan.hpp"
 #include "base/utf8.hpp"
 
@@ -135,6 +135,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     const auto ours = json::parse(text, Deep);
+    if (text.find('\0') != std::string_view::npos) {
+        CHECK(!ours.has_value());
+        return 0;
+    }
     json_error_t error;
     const std::unique_ptr<json_t, JsonFree> theirs(
         json_loadb(text.data(), text.size(), JSON_DECODE_ANY | JSON_ALLOW_NUL, &error));

@@ -77,7 +77,7 @@ TEST(each_mistake_has_its_name)
         if (result != each.expected) {
             fail_msg("%s: %d", each.auth.c_str(), static_cast<int>(result));
         }
-        assert_true(describe(result) != "");
+        assert_false(describe(result).empty());
     }
 }
 
@@ -90,7 +90,6 @@ TEST(a_signature_holds_for_one_socket_one_channel_and_one_text)
     assert_true(verifyChannelAuth(Pairs, "1.2", "private-a", "data ", right) == AuthResult::WrongSignature);
     assert_true(verifyChannelAuth(Pairs, "1.2", "private-a", std::nullopt, right) ==
                 AuthResult::WrongSignature);
-    // What one part ends with does not slip into the next: such names are refused before.
     assert_true(verifyChannelAuth(Pairs, "1.2", "private-a", "", right) == AuthResult::WrongSignature);
 }
 
@@ -102,6 +101,15 @@ TEST(empty_channel_data_is_accepted_with_and_without_its_colon)
                 AuthResult::Ok);
     assert_true(verifyChannelAuth(Pairs, "1.2", "private-a", std::nullopt,
                                   auth(sign(Secret, "1.2:private-a:"))) == AuthResult::WrongSignature);
+}
+
+TEST(channel_data_can_not_be_added_to_a_signature_without_it)
+{
+    const std::string plain = auth(sign(Secret, "1.2:presence-a"));
+    assert_true(verifyChannelAuth(Pairs, "1.2", "presence-a", std::nullopt, plain) == AuthResult::Ok);
+    assert_true(verifyChannelAuth(Pairs, "1.2", "presence-a", R"({"user_id":"admin"})", plain) ==
+                AuthResult::WrongSignature);
+    assert_true(verifyChannelAuth(Pairs, "1.2", "presence-a", " ", plain) == AuthResult::WrongSignature);
 }
 
 TEST(each_key_goes_with_its_own_secret)

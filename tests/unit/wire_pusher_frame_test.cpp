@@ -23,7 +23,7 @@ template <class Append> std::string frame(Append append)
 {
     FrameBuilder builder;
     append(builder);
-    const std::string text(builder.view());
+    std::string text(builder.view());
     const Json object = readJson(text);
     assert_true(json_is_object(object.get()));
     assert_true(member(object, "event") != "(none)");

@@ -108,9 +108,13 @@ TEST(no_shape_of_data_is_more_than_a_soft_error)
         refused(R"({"event":"realtime:publish")" + std::string(data) + '}', Kind::Publish);
     }
     refused(R"({"event":"pusher:signin","data":[]})", Kind::SignIn);
-    const ClientMessage empty = accepted(R"({"event":"pusher:signin"})", Kind::SignIn);
-    assert_false(empty.auth.has_value());
-    assert_false(empty.userData.has_value());
+    for (const std::string_view data :
+         {"", R"(,"data":null)", R"(,"data":"")", R"(,"data":{})", R"(,"data":"{}")"}) {
+        const ClientMessage empty =
+            accepted(R"({"event":"pusher:signin")" + std::string(data) + '}', Kind::SignIn);
+        assert_false(empty.auth.has_value());
+        assert_false(empty.userData.has_value());
+    }
 }
 
 TEST(subscribe_fields_of_the_wrong_type_are_absent)

@@ -310,6 +310,19 @@ TEST(each_way_to_sign_that_sdks_have_verifies)
                      401);
 }
 
+TEST(many_values_of_one_name_keep_their_order)
+{
+    std::string list; // longer than what sorts of a few elements happen to keep in order
+    for (int i = 60; i > 0; --i) {
+        list += "&k[]=" + std::to_string(i * 7 % 61);
+    }
+    assert_int_equal(verify("GET",
+                            signedTarget("/apps/731/channels?z=1" + list + '&' + Common,
+                                         "GET\n/apps/731/channels\n" + Common + list + "&z=1"),
+                            ""),
+                     200);
+}
+
 TEST(each_key_has_its_own_secret)
 {
     const std::string query = "auth_key=second&auth_timestamp=1767225600&auth_version=1.0";
@@ -485,7 +498,7 @@ TEST(what_a_trigger_lacks_or_has_wrong_is_400)
 
 TEST(limits_hold_at_their_border)
 {
-    const auto status = [](std::string body, const TriggerLimits& limits = {}) {
+    const auto status = [](const std::string& body, const TriggerLimits& limits = {}) {
         return errorOf(parseTrigger(body, limits)).status;
     };
     assert_int_equal(status(R"({"name":"a","data":"d","channels":[)" + channelNames(100) + "]}"), 200);

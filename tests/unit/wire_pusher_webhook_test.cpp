@@ -32,7 +32,7 @@ WebhookEvent clientEvent()
 
 std::string body(const std::vector<WebhookEvent>& events)
 {
-    const std::string text = webhookBody(1767225600123, events);
+    std::string text = webhookBody(1767225600123, events);
     assert_text_equal(dump(readJson(text).get()), text);
     return text;
 }
