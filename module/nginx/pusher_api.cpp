@@ -95,7 +95,6 @@ private:
             publication.data = trigger.data;
             publication.origin = trigger.socketId;
             publication.timeMs = Worker::nowMs();
-            publication.flags = pusher::classify(channel).cache ? record_flag::Kept : 0;
             Published published = worker.publish(app_, publication);
             if (published.status != PublishStatus::Published) {
                 return false;

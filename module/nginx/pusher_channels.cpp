@@ -62,7 +62,7 @@ bool isUserChannel(std::string_view channel)
 
 } // namespace
 
-PusherChannels::PusherChannels(Worker& worker) : worker_(worker)
+PusherChannels::PusherChannels(Worker& worker) : worker_(worker), departing_([this] { departDue(); })
 {
     std::vector<WebhookEndpoint> endpoints;
     for (const auto& one : worker.conf().apps) {
@@ -100,7 +100,12 @@ std::string PusherChannels::watchChannel(std::string_view userId)
 void PusherChannels::subscribed(const App& app, const Subscription& subscription, std::uint32_t subscribers)
 {
     const LocalChannel& channel = *subscription.channel;
+    tellOccupied(app, channel);
     tellCount(app, channel.name, channel.log, subscribers);
+}
+
+void PusherChannels::tellOccupied(const App& app, const LocalChannel& channel)
+{
     if (hasWebhooks(app) && !isUserChannel(channel.name) &&
         worker_.hub().log(channel.log).log.tellOccupied(channel.ref)) {
         tell(app, webhookEvent(WebhookName::ChannelOccupied, channel.name));
@@ -163,6 +168,9 @@ MemberJoined PusherChannels::join(const App& app, const Subscription& subscripti
     MemberJoined joined = log.log.joinMember(log.slot, channel.ref, userId, info, app.pusher.presenceMembers,
                                              announcement, *log.wakeUp);
     worker_.drainSoon();
+    if (joined.first) {
+        tellOccupied(app, channel); // in that order
+    }
     if (joined.first && hasWebhooks(app) && log.log.tellMemberAdded(channel.ref, userId)) {
         tell(app, webhookEvent(WebhookName::MemberAdded, channel.name, userId));
     }
@@ -242,6 +250,9 @@ void PusherChannels::tell(const App& app, const WebhookEvent& event)
 
 void PusherChannels::departLater(const App& app, std::string_view channel, std::string_view userId)
 {
+    if (departures_.empty()) {
+        departing_.after(Grace, true); // whoever is to tell of it must not end before
+    }
     departures_.push_back({ngx_current_msec + Grace, app.id, std::string(channel), std::string(userId)});
 }
 
@@ -266,13 +277,20 @@ void PusherChannels::depart(const Departure& departure)
     }
 }
 
-void PusherChannels::tick()
+void PusherChannels::departDue()
 {
     while (!departures_.empty() && passed(departures_.front().due, 0)) {
         Departure departure = std::move(departures_.front());
         departures_.pop_front();
         depart(departure);
     }
+    if (!departures_.empty()) {
+        departing_.after(departures_.front().due - ngx_current_msec, true);
+    }
+}
+
+void PusherChannels::tick()
+{
     for (auto it = counts_.begin(); it != counts_.end();) {
         if (!passed(it->second.at, CountPause)) {
             ++it;

@@ -7,6 +7,7 @@
 // Crash      what a dead worker leaves is cleaned up by another, see reap().
 #pragma once
 
+#include "nginx/event_source.hpp"
 #include "nginx/ngx.hpp"
 
 #include "app/app.hpp"
@@ -37,6 +38,8 @@ public:
     void subscribed(const App& app, const Subscription& subscription, std::uint32_t subscribers);
     void left(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t log,
               std::uint32_t subscribers);
+    // A channel's last subscriber has gone, and was no client of the Pusher protocol.
+    void channelVacated(std::string_view app, std::string_view channel) override;
 
     // Presence: what the subscription is to be answered with. `self`: who is not told of itself.
     MemberJoined join(const App& app, const Subscription& subscription, std::string_view userId,
@@ -73,19 +76,21 @@ private:
     bool onMemberGone(std::string_view app, std::string_view channel, std::string_view userId,
                       NewRecord& announcement) override;
     void memberGone(std::string_view app, std::string_view channel, std::string_view userId) override;
-    void channelVacated(std::string_view app, std::string_view channel) override;
 
     const App* appOf(std::string_view id) const;
     static bool hasWebhooks(const App& app) { return !app.pusher.webhooks.empty(); }
     void tell(const App& app, const pusher::WebhookEvent& event);
     void tellCount(const App& app, std::string_view channel, std::uint32_t log, std::uint32_t subscribers);
     void announceCount(const App& app, std::string_view channel, std::uint32_t log);
+    void tellOccupied(const App& app, const LocalChannel& channel);
     void departLater(const App& app, std::string_view channel, std::string_view userId);
+    void departDue();
     void depart(const Departure& departure);
 
     Worker& worker_;
     std::unique_ptr<WebhookSender> sender_; // null: no app has webhooks
     std::deque<Departure> departures_;      // by `due`
+    Callback departing_;                    // runs while there are any
     // Channels whose count was told a short time ago: when, and whether it has changed since.
     struct Told {
         ngx_msec_t at;

@@ -5,6 +5,8 @@
 #include "nginx/pusher_channels.hpp"
 #include "nginx/str.hpp"
 
+#include "wire/pusher_channel.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -50,6 +52,9 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     publisher_ = std::make_unique<Publisher>(*hub_, brokers_);
     pusherChannels_ = std::make_unique<PusherChannels>(*this);
     currentWorker = this;
+    // Before claimSlot() does the same without a word: this may be the successor of a worker that crashed.
+    pusherChannels_->reap();
+    claimMissingSlots();
     tick_.after(tickInterval());
 }
 
@@ -94,7 +99,6 @@ void Worker::openLogs()
     }
     logEvents_.resize(logs.size());
     hub_ = std::make_unique<Hub>(std::move(logs));
-    claimMissingSlots();
 }
 
 // A storm of reloads may leave more workers alive than a zone has slots: then this one serves no subscribers of it
@@ -150,7 +154,13 @@ Endpoint& Worker::endpointOf(const LocConf& conf)
 
 Published Worker::publish(const App& app, const Publication& publication)
 {
-    Published published = publisher_->publish(app, publication);
+    // Whoever publishes there: a cache channel of the Pusher protocol remembers its last event.
+    Publication kept = publication;
+    if (!app.pusher.credentials.empty() && (kept.flags & record_flag::Transient) == 0 &&
+        pusher::classify(kept.channel).cache) {
+        kept.flags |= record_flag::Kept;
+    }
+    Published published = publisher_->publish(app, kept);
     if (published.status == PublishStatus::Published && published.subscribers > 0) {
         drainSoon();
     }
