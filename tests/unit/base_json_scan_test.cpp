@@ -242,6 +242,28 @@ TEST(escapes_are_undone_once)
     assert_text_equal(unescaped(R"("\uD800\uDC00\udbff\udfff")"), "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
 }
 
+TEST(every_byte_counts_at_every_place_of_a_string)
+{
+    // Runs of plain text are searched by words.
+    for (std::size_t before = 0; before < 18; ++before) {
+        for (std::size_t after = 0; after < 10; after += 3) {
+            for (int byte = 0; byte < 0x80; ++byte) {
+                const std::string head = '"' + std::string(before, '!'), tail = std::string(after, ']') + '"';
+                const bool plain = byte >= 0x20 && byte != '"' && byte != '\\';
+                const std::string text = head + static_cast<char>(byte) + tail;
+                if (byte != '\\') { // which escapes what follows
+                    assert_int_equal(json::parse(text).has_value(), plain);
+                }
+                const std::string array = "[" + head + (plain ? "" : "\\") +
+                                          (plain ? static_cast<char>(byte) : '"') + tail + ",\"next\"]";
+                json::ArrayReader reader(parsed(array));
+                assert_int_equal(reader.next()->raw.size(), before + after + (plain ? 3 : 4));
+                assert_text_equal(reader.next()->raw, "\"next\"");
+            }
+        }
+    }
+}
+
 TEST(lone_surrogates_become_replacements)
 {
     const std::string_view r = "\xef\xbf\xbd";
