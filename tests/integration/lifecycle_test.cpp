@@ -182,7 +182,7 @@ TEST(the_binary_can_be_replaced_while_running)
     // Both masters serve; zones are not shared between them. The old one is asked to go.
     kill(oldMaster, SIGQUIT);
     expectEqual(old.receiveClose(), 1012);
-    expectEqual(waitFor(oldMaster, 8s), 0);
+    expectEqual(nginx.waitForPredecessor(8s), 0);
     WebSocket fresh(nginx.port(), "/sub/room");
     publish(nginx, "room", "new master");
     expectEqual(fresh.receiveText(), "new master");

@@ -196,6 +196,10 @@ Nginx::~Nginx() noexcept(false)
     const bool quiet = std::uncaught_exceptions() > 0;
     std::string complaint;
     try {
+        if (predecessor_ != 0) {
+            kill(predecessor_, SIGTERM);
+            waitForPredecessor(Patience);
+        }
         if (running()) {
             kill(pid_, SIGTERM);
             if (const int status = waitForExit(Patience); status != 0) {
@@ -252,8 +256,8 @@ pid_t Nginx::pidInFile() const
 
 void Nginx::adoptSuccessor()
 {
-    const pid_t old = pid_;
-    eventually([&] { return pidInFile() > 0 && pidInFile() != old; }, "a second master");
+    predecessor_ = pid_;
+    eventually([&] { return pidInFile() > 0 && pidInFile() != predecessor_; }, "a second master");
     pid_ = pidInFile();
     waitUntilReady();
 }
@@ -302,6 +306,11 @@ pid_t Nginx::workerOf(std::uint16_t clientPort) const
     return 0;
 }
 
+int Nginx::waitForPredecessor(std::chrono::milliseconds patience)
+{
+    return waitFor(std::exchange(predecessor_, 0), patience);
+}
+
 void Nginx::reload()
 {
     const auto before = workers();
@@ -340,8 +349,10 @@ bool Nginx::running()
         return false;
     }
     siginfo_t info{};
-    return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-           info.si_pid == 0;
+    if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
+        return info.si_pid == 0;
+    }
+    return errno == ECHILD && kill(pid_, 0) == 0; // the child of a master that is about to go
 }
 
 int Nginx::waitForExit(std::chrono::milliseconds patience)

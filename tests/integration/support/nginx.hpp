@@ -59,7 +59,9 @@ public:
     void reload();                 // returns when as many new workers as configured run
     void killWorker(pid_t worker); // SIGKILL; returns when a successor runs
     void quit();                   // SIGQUIT; returns at once
-    void adoptSuccessor(); // after SIGUSR2: the new master is meant from now on, the old one is the caller's
+    // After SIGUSR2: the new master is meant from now on. The old one must be told to go, or goes with the test.
+    void adoptSuccessor();
+    int waitForPredecessor(std::chrono::milliseconds patience); // status
     bool running();
     int waitForExit(std::chrono::milliseconds patience); // status
     void rewrite(const NginxOptions& options);           // a new nginx.conf, for reload()
@@ -79,6 +81,7 @@ private:
     NginxOptions options_;
     std::uint16_t port_, tlsPort_, http2Port_;
     pid_t pid_ = 0;
+    pid_t predecessor_ = 0;
 };
 
 // `nginx -t` with this configuration: status and what it printed.

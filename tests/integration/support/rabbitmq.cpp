@@ -91,7 +91,9 @@ void RabbitMq::stop()
 RabbitMq::~RabbitMq()
 {
     try {
-        script("stop");
+        if (ours_) {
+            script("stop");
+        }
     } catch (const std::exception&) {
         // Nobody is left to be told.
     }
@@ -104,7 +106,7 @@ std::string RabbitMq::url(const std::string& credentials) const
 
 void RabbitMq::script(const char* command) const
 {
-    const auto done = run({REALTIME_RABBITMQ_SCRIPT, command, directory_.path()});
+    const auto done = run({REALTIME_RABBITMQ_SCRIPT, command, place_});
     if (done.status != 0) {
         throw std::runtime_error(std::string("rabbitmq.sh ") + command + ": " + done.output);
     }
@@ -118,6 +120,22 @@ void RabbitMq::pause()
 void RabbitMq::resume()
 {
     script("resume");
+}
+
+void RabbitMq::kill()
+{
+    script("kill");
+}
+
+std::string RabbitMq::ctl(const std::vector<std::string>& arguments) const
+{
+    std::vector<std::string> command{REALTIME_RABBITMQ_SCRIPT, "ctl", place_};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    auto done = run(command);
+    if (done.status != 0) {
+        throw std::runtime_error("rabbitmqctl " + arguments.at(0) + ": " + done.output);
+    }
+    return done.output;
 }
 
 struct AmqpConsumer::Impl {

@@ -8,10 +8,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace realtime::testing {
 
-// Starting one takes seconds: share() gives the program's only one, started on first use and stopped at exit.
+// Starting one takes seconds: share() gives the program's only one, started on first use and stopped at exit; or, if
+// RABBITMQ_DIR is set (see rabbitmq.sh), the one that runs there already and is left running.
 class RabbitMq {
 public:
     static RabbitMq& share();
@@ -24,12 +26,17 @@ public:
     void pause();                                                          // SIGSTOP to the broker's process
     void resume();                                                         // SIGCONT
     void stop();
-    void start(); // again: the same port, the same data
+    void start();                                                     // again: the same port, the same data
+    void kill();                                                      // SIGKILL; start() brings it back
+    std::string ctl(const std::vector<std::string>& arguments) const; // rabbitmqctl's output
 
 private:
     RabbitMq();
     void script(const char* command) const;
+    void readPort(const char* command);
     TempDir directory_;
+    std::string place_; // for rabbitmq.sh
+    bool ours_ = true;
     std::uint16_t port_ = 0;
 };
 
