@@ -78,7 +78,8 @@ Hub::~Hub() = default;
 
 bool Hub::wants(std::uint64_t epoch) const
 {
-    return reading_->channels.contains(epoch);
+    wanted_ = find(*reading_, epoch);
+    return wanted_ != nullptr;
 }
 
 LocalChannel* Hub::find(const LogState& state, std::uint64_t epoch) const
@@ -245,9 +246,8 @@ bool Hub::drainLog(LogState& state)
         LogRecord record;
         ReadStatus status = log.next(state.cursor, *this, arena_, record);
         if (status == ReadStatus::Record) {
-            LocalChannel* channel = find(state, record.id.epoch);
-            if (channel != nullptr && record.id.offset > channel->lastOffset) {
-                take(*channel, record);
+            if (record.id.offset > wanted_->lastOffset) {
+                take(*wanted_, record);
             }
         } else if (status == ReadStatus::Overtaken) {
             stats_.overtaken++;

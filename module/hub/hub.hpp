@@ -152,7 +152,9 @@ private:
 
     std::vector<LogState> logs_;
     const LogState* reading_ = nullptr; // whose records wants() is asked about
-    std::vector<Batch> batches_;        // the first batchCount_ are this turn's
+    // What wants() has found last: the channel of the record that next() returns, not looked up again.
+    mutable LocalChannel* wanted_ = nullptr;
+    std::vector<Batch> batches_; // the first batchCount_ are this turn's
     std::size_t batchCount_ = 0;
     std::vector<Subscriber*> toFlush_;
     RecordArena arena_;

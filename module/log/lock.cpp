@@ -108,6 +108,7 @@ void initialiseMutex(pthread_mutex_t& mutex)
 
 Lock::Lock(Memory memory) : mutex_(&memory.header().mutex)
 {
+    step("locking");
     const int error = acquire(mutex_);
     if (error == EOWNERDEAD) {
         // If this process dies here, the next one gets EOWNERDEAD again. ENOTRECOVERABLE would need an unlock

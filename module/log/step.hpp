@@ -4,7 +4,8 @@
 // that must be kept from moving stores across. (Order as seen by other running processes is the business of the
 // lock and of the memory orders of the atomics.)
 //
-// The crash test is compiled with REALTIME_LOG_STEP(name), a call that kills the process at one of these places.
+// Tests are compiled with REALTIME_LOG_STEP(name), a call that kills the process, or lets another go first, at one
+// of these places.
 #pragma once
 
 #include <atomic>

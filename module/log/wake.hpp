@@ -35,6 +35,7 @@
 #pragma once
 
 #include "log/layout.hpp"
+#include "log/step.hpp"
 
 namespace realtime::sharedlog {
 
@@ -42,6 +43,7 @@ namespace realtime::sharedlog {
 inline void markForWakeUp(Slot& slot, LogPosition position)
 {
     if (slot.wakePosition.load(std::memory_order_seq_cst) == 0) {
+        step("no mark");
         LogPosition none = 0;
         slot.wakePosition.compare_exchange_strong(none, position, std::memory_order_seq_cst);
     }
@@ -50,8 +52,11 @@ inline void markForWakeUp(Slot& slot, LogPosition position)
 // A3. True: the caller must write to the worker's eventfd.
 inline bool takeSleeper(Slot& slot)
 {
-    return slot.asleep.load(std::memory_order_seq_cst) != 0 &&
-           slot.asleep.exchange(0, std::memory_order_seq_cst) != 0;
+    if (slot.asleep.load(std::memory_order_seq_cst) == 0) {
+        return false;
+    }
+    step("sleeper");
+    return slot.asleep.exchange(0, std::memory_order_seq_cst) != 0;
 }
 
 } // namespace realtime::sharedlog

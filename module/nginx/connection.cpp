@@ -1,6 +1,7 @@
 #include "nginx/connection.hpp"
 
 #include "nginx/guard.hpp"
+#include "nginx/pusher_channels.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/worker.hpp"
 
@@ -426,7 +427,16 @@ void Connection::finish()
 
 void Connection::leaveHub()
 {
-    Worker::current()->hub().leave(*this);
+    Worker& worker = *Worker::current();
+    while (subscribed()) {
+        auto& subscription = *const_cast<Subscription*>(subscriptions());
+        std::string app = subscription.channel->app;
+        std::string channel = subscription.channel->name;
+        if (worker.hub().leave(*this, subscription) == 0) {
+            worker.pusherChannels().channelVacated(app, channel);
+        }
+    }
+    worker.hub().leave(*this);
 }
 
 void Connection::cutOff(std::string_view)

@@ -29,6 +29,10 @@ enum class Counter : std::size_t {
     ConnectedWebSocket, // ever
     ConnectedSse,
     ConnectedLongPoll,
+    WebhooksSent,    // events of webhooks, as the next three
+    WebhooksRefused, // the queue was full
+    WebhooksDropped, // not accepted in time
+    WebhookFailures, // attempts, each with a batch of events
     Count
 };
 
@@ -36,7 +40,9 @@ enum class Gauge : std::size_t {
     WebSocket = SharedLog::FirstGauge, // open now
     Sse,
     LongPoll,
-    Channels, // with subscribers in this worker
+    Channels,        // with subscribers in this worker
+    WebhooksQueued,  // events
+    WebhooksFailing, // receivers whose last attempt failed, as this worker sees it
     End
 };
 

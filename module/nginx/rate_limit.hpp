@@ -19,7 +19,9 @@ public:
         if (last_ == 0) {
             tokens_ = burst;
         } else {
-            double seconds = static_cast<double>(ngx_current_msec - last_) / 1000.0;
+            // Negative where last_ was rounded up.
+            auto passed = std::max<ngx_msec_int_t>(static_cast<ngx_msec_int_t>(ngx_current_msec - last_), 0);
+            double seconds = static_cast<double>(passed) / 1000.0;
             tokens_ = std::min(burst, tokens_ + seconds * perSecond);
         }
         last_ = ngx_current_msec | 1U; // never 0

@@ -43,6 +43,14 @@ constexpr Metric Metrics[] = {
     counterMetric("protocol_errors_total", Counter::ProtocolErrors, "WebSockets closed for protocol errors"),
     counterMetric("timed_out_total", Counter::TimedOut, "WebSockets closed because nothing came"),
     counterMetric("origin_refused_total", Counter::OriginRefused, "Requests refused for their origin"),
+    counterMetric("webhooks_sent_total", Counter::WebhooksSent,
+                  "Webhook events that receivers have accepted"),
+    counterMetric("webhooks_refused_total", Counter::WebhooksRefused,
+                  "Webhook events refused by a full queue"),
+    counterMetric("webhooks_dropped_total", Counter::WebhooksDropped, "Webhook events not accepted in time"),
+    counterMetric("webhook_failures_total", Counter::WebhookFailures, "Failed attempts to send webhooks"),
+    {"webhooks_queued", word(Gauge::WebhooksQueued), true, "Webhook events that wait for their receiver"},
+    {"webhooks_failing", word(Gauge::WebhooksFailing), true, "Receivers that fail, once a worker"},
 };
 
 struct Transport {

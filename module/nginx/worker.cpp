@@ -428,6 +428,7 @@ void Worker::publishStats()
     counters_.add(Counter::Overtaken, now.overtaken - countedHubStats_.overtaken);
     counters_.set(word(Gauge::Channels), now.channels);
     countedHubStats_ = now;
+    publishWebhookStats();
 
     for (std::size_t i = 0; i < brokers_.size(); i++) {
         BrokerStats stats = brokers_[i].broker->stats();
@@ -440,6 +441,31 @@ void Worker::publishStats()
         counters_.set(word(i, BrokerGauge::QueuedEvents), stats.queuedEvents);
         counters_.set(word(i, BrokerGauge::QueuedBytes), stats.queuedBytes);
     }
+}
+
+void Worker::publishWebhookStats()
+{
+    const WebhookSender* sender = pusherChannels_ != nullptr ? pusherChannels_->webhooks() : nullptr;
+    if (sender == nullptr) {
+        return;
+    }
+    WebhookStats sum;
+    std::uint64_t failing = 0;
+    for (std::size_t i = 0; i < sender->endpoints().size(); i++) {
+        WebhookStats stats = sender->stats(i);
+        sum.queued += stats.queued;
+        sum.sent += stats.sent;
+        sum.refused += stats.refused;
+        sum.dropped += stats.dropped;
+        sum.failedAttempts += stats.failedAttempts;
+        failing += stats.failing ? 1 : 0;
+    }
+    counters_.set(word(Counter::WebhooksSent), sum.sent);
+    counters_.set(word(Counter::WebhooksRefused), sum.refused);
+    counters_.set(word(Counter::WebhooksDropped), sum.dropped);
+    counters_.set(word(Counter::WebhookFailures), sum.failedAttempts);
+    counters_.set(word(Gauge::WebhooksQueued), sum.queued);
+    counters_.set(word(Gauge::WebhooksFailing), failing);
 }
 
 } // namespace realtime

@@ -113,6 +113,7 @@ private:
     void claimMissingSlots();
     void checkAuthorizations();
     void publishStats();
+    void publishWebhookStats();
     void logNotes();
     void log(std::string_view source, const BrokerNote& note);
     ngx_msec_t tickInterval() const;

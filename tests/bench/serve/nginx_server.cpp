@@ -40,6 +40,7 @@ std::string configuration(const NginxSetup& setup, std::uint16_t port)
            "access_log off;\n"
            "keepalive_requests 1000000000;\n"
            "keepalive_timeout 1h;\n"
+           "client_header_timeout 1h;\n"
            "client_body_in_single_buffer on;\n" +
            setup.http + "server {\nlisten 127.0.0.1:" + std::to_string(port) + " backlog=4096" +
            (setup.workers > 1 ? " reuseport" : "") + ";\n" + setup.server + "}\n}\n";
