@@ -1,6 +1,7 @@
 #!/bin/bash
 # A private RabbitMQ for tests: Debian's rabbitmq-server on free loopback ports, with a data directory, node name, epmd
 # and configuration of its own, so that several run side by side and none meets the system's.
+#
 # The ports are assigned by name, through a nameref or read, which shellcheck does not see.
 # shellcheck disable=SC2034,SC2154
 set -euo pipefail
