@@ -44,6 +44,7 @@ Connection::Connection(Encoding encoding, Endpoint& endpoint, Gauge gauge, Count
 
 Connection::~Connection()
 {
+    Connection::leaveHub(); // what the subclass has not left
     if (!owned_) {
         return; // the content handler has failed, and nginx ends the request
     }
