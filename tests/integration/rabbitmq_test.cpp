@@ -33,8 +33,9 @@ NginxOptions withBroker(const std::string& server, const std::string& exchange, 
         "  channels free.* { broker off; }\n"
         "  broker events;\n"
         "}\n";
-    options.server += "location = /confirmed { realtime_publish room ack=broker; }\n"
-                      "location = /stored { realtime_publish room ack=stored; }\n";
+    options.server +=
+        "location = /confirmed { realtime_ping 2s; realtime_timeout 3s; realtime_publish room ack=broker; }\n"
+        "location = /stored { realtime_publish room ack=stored; }\n";
     return options;
 }
 

@@ -66,20 +66,33 @@ RabbitMq& RabbitMq::share()
 
 RabbitMq::RabbitMq()
 {
+    if (const char* running = std::getenv("RABBITMQ_DIR"); running != nullptr) {
+        place_ = running;
+        ours_ = false;
+        readPort("port");
+        return;
+    }
+    place_ = directory_.path();
     start();
 }
 
 void RabbitMq::start()
 {
-    const auto started = run({REALTIME_RABBITMQ_SCRIPT, "start", directory_.path()}, {}, 120s);
-    for (const auto& line : split(started.output, '\n')) {
+    readPort("start");
+}
+
+// Both `start` and `port` print it, in a line of its own.
+void RabbitMq::readPort(const char* command)
+{
+    const auto done = run({REALTIME_RABBITMQ_SCRIPT, command, place_}, {}, 120s);
+    for (const auto& line : split(done.output, '\n')) {
         const int port = std::atoi(line.c_str());
         if (port > 0) {
             port_ = static_cast<std::uint16_t>(port);
         }
     }
-    if (started.status != 0 || port_ == 0) {
-        throw std::runtime_error("RabbitMQ did not start: " + started.output);
+    if (done.status != 0 || port_ == 0) {
+        throw std::runtime_error(std::string("rabbitmq.sh ") + command + ": " + done.output);
     }
 }
 
