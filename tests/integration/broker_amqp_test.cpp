@@ -54,26 +54,33 @@ void offerRange(Loop& loop, std::uint64_t first, std::uint64_t last)
     }
 }
 
-// The ids in a queue, each at its first appearance, until nothing more comes.
-std::vector<std::string> drainQueue(const RabbitMq& server, const std::string& queue, std::size_t atLeast)
-{
-    AmqpConsumer consumer(server, AmqpQueue{queue});
-    std::vector<std::string> out;
-    std::set<std::string> seen;
-    while (out.size() < atLeast) {
-        auto id = consumer.receive(20s).messageId;
-        if (seen.insert(id).second) {
-            out.push_back(std::move(id));
-        }
-    }
-    return out;
-}
-
 std::vector<std::string> ids(std::uint64_t first, std::uint64_t last)
 {
     std::vector<std::string> out;
     for (std::uint64_t i = first; i <= last; ++i) {
         out.push_back(std::to_string(i));
+    }
+    return out;
+}
+
+// Reads the queue until each of the `wanted` ids has come; returns those in the order of their first appearance.
+// Others may come between: what an earlier connection had sent.
+std::vector<std::string> readAll(const RabbitMq& server, const std::string& queue,
+                                 const std::vector<std::string>& wanted)
+{
+    AmqpConsumer consumer(server, AmqpQueue{queue});
+    std::vector<std::string> out;
+    std::set<std::string> missing(wanted.begin(), wanted.end());
+    while (!missing.empty()) {
+        try {
+            auto id = consumer.receive(20s).messageId;
+            if (missing.erase(id) > 0) {
+                out.push_back(std::move(id));
+            }
+        } catch (const std::exception&) {
+            throw std::runtime_error(std::to_string(missing.size()) + " events are not in queue " + queue +
+                                     ", one of them " + *missing.begin());
+        }
     }
     return out;
 }
@@ -234,12 +241,17 @@ TEST(confirmed_messages_are_in_queues_of_every_type_in_order)
     offerRange(loop, 1, 500);
     loop.awaitCompletions(500, 60s);
     expectAllStored(loop, 500);
-    const auto queues = server.ctl({"-q", "list_queues", "name", "type", "durable", "messages"});
-    expectContains(queues, "types.classic\tclassic\ttrue\t500");
-    expectContains(queues, "types.quorum\tquorum\ttrue\t500");
-    expectContains(queues, "types.stream\tstream\ttrue\t500");
-    expect(drainQueue(server, "types.classic", 500) == ids(1, 500), "classic in order");
-    expect(drainQueue(server, "types.quorum", 500) == ids(1, 500), "quorum in order");
+    // The counts of quorum queues and streams are published every few seconds only.
+    eventually(
+        [&] {
+            const auto queues = server.ctl({"-q", "list_queues", "name", "type", "durable", "messages"});
+            const auto has = [&](const char* row) { return queues.find(row) != std::string::npos; };
+            return has("types.classic\tclassic\ttrue\t500") && has("types.quorum\tquorum\ttrue\t500") &&
+                   has("types.stream\tstream\ttrue\t500");
+        },
+        "500 messages are in each queue", 60s);
+    expect(readAll(server, "types.classic", ids(1, 500)) == ids(1, 500), "classic in order");
+    expect(readAll(server, "types.quorum", ids(1, 500)) == ids(1, 500), "quorum in order");
 }
 
 TEST(existing_objects_of_the_same_kind_are_used_as_they_are)
@@ -340,7 +352,7 @@ TEST(a_connection_cut_in_the_middle_of_frames_loses_nothing)
     loop.awaitCompletions(2'000, 60s);
     expectAllStored(loop, 2'000);
     expectEqual(proxy.connections() >= 7, true);
-    expect(drainQueue(server, "cut.all", 2'000) == ids(1, 2'000), "all there, in order but for repeats");
+    expect(readAll(server, "cut.all", ids(1, 2'000)) == ids(1, 2'000), "all there, in order but for repeats");
 }
 
 TEST(a_closed_connection_or_deleted_exchange_is_made_anew)
@@ -361,7 +373,7 @@ TEST(a_closed_connection_or_deleted_exchange_is_made_anew)
     loop.awaitCompletions(100);
     awaitNote(loop, "404 NOT_FOUND - no exchange 'anew'");
     expectAllStored(loop, 100);
-    expect(drainQueue(server, "anew.all", 100).size() == 100, "all there");
+    readAll(server, "anew.all", ids(1, 100));
 }
 
 TEST(a_memory_alarm_blocks_and_unblocks)
@@ -417,12 +429,7 @@ TEST(a_stopped_broker_holds_up_neither_offers_nor_stopping_and_loses_nothing)
 
     loop.awaitCompletions(600, 60s);
     expectAllStored(loop, 600);
-    const auto got = drainQueue(server, "stopped.all", 600);
-    const std::set<std::string> present(got.begin(), got.end());
-    for (const auto& id : ids(1, 600)) {
-        expect(present.contains(id) || drainQueue(server, "stopped.all", 1) == std::vector{id},
-               "event " + id);
-    }
+    readAll(server, "stopped.all", ids(1, 600));
 }
 
 TEST(a_killed_broker_comes_back_with_everything_confirmed_and_gets_the_rest)
@@ -442,6 +449,10 @@ TEST(a_killed_broker_comes_back_with_everything_confirmed_and_gets_the_rest)
         }
     };
     awaitUp(loop);
+    // RabbitMQ 3.10 writes down a new quorum queue with a delay; killed before, the queue has no leader ever after.
+    server.stop();
+    server.start();
+    awaitUp(loop);
     for (int round = 0; round < 2; ++round) {
         offerFor(700ms);
         server.kill();
@@ -453,11 +464,7 @@ TEST(a_killed_broker_comes_back_with_everything_confirmed_and_gets_the_rest)
     expectAllStored(loop, next - 1);
     expect(loop.broker.stats().reconnects >= 2, "it reconnected");
     for (const char* queue : {"killed.all", "killed.quorum"}) {
-        const auto got = drainQueue(server, queue, next - 1);
-        const std::set<std::string> present(got.begin(), got.end());
-        for (const auto& id : ids(1, next - 1)) {
-            expect(present.contains(id), std::string(queue) + " has event " + id);
-        }
+        readAll(server, queue, ids(1, next - 1));
     }
 }
 
@@ -470,7 +477,7 @@ TEST(stopping_drains_what_was_just_offered)
         Loop loop(config);
         offerRange(loop, 1, 1'000);
     }
-    expect(drainQueue(server, "drained.all", 1'000) == ids(1, 1'000), "all there in order");
+    expect(readAll(server, "drained.all", ids(1, 1'000)) == ids(1, 1'000), "all there in order");
 }
 
 TEST(tls_is_verified_both_ways)
@@ -528,7 +535,7 @@ chmod 644 *.key
     };
     auto wrong = config;
     wrong.tlsCa = at("other.pem");
-    complaint(wrong, "certificate is not accepted: unable to get local issuer certificate");
+    complaint(wrong, "certificate is not accepted");
     wrong = config;
     wrong.tlsCa = at("missing.pem");
     complaint(wrong, "cannot load the certificates to trust from");
