@@ -27,8 +27,8 @@ void WebhookLane::add(std::unique_ptr<PendingWebhook> event, Time now)
         waiting_.push_back(std::move(event));
         waitingText_ += text;
     } catch (const std::bad_alloc&) {
-        counters_.dropped.fetch_add(1, std::memory_order_relaxed);
         release(1, cost);
+        counters_.dropped.fetch_add(1, std::memory_order_release);
     }
 }
 
@@ -96,18 +96,18 @@ void WebhookLane::fault(const std::string& error, Time now)
 void WebhookLane::settle(const WebhookResult& result, Time now)
 {
     counters_.lastStatus.store(result.status, std::memory_order_relaxed);
+    counters_.failing.store(!result.accepted(), std::memory_order_relaxed);
     if (result.accepted()) {
         accepted(now);
     } else {
         failed(result, now);
     }
-    counters_.failing.store(failing_, std::memory_order_relaxed);
 }
 
 void WebhookLane::accepted(Time now)
 {
-    counters_.sent.fetch_add(batch_->count, std::memory_order_relaxed);
     release(batch_->count, batch_->bytes);
+    counters_.sent.fetch_add(batch_->count, std::memory_order_release);
     batch_.reset();
     backoff_.reset();
     notBefore_ = Time::min();
@@ -119,7 +119,7 @@ void WebhookLane::accepted(Time now)
 void WebhookLane::failed(const WebhookResult& result, Time now)
 {
     failing_ = true;
-    counters_.failedAttempts.fetch_add(1, std::memory_order_relaxed);
+    counters_.failedAttempts.fetch_add(1, std::memory_order_release);
     note(BrokerNote::Level::Warn, result.error, now, result.kind);
     notBefore_ = now + backoff_.next();
     if (!batch_) {
@@ -200,8 +200,8 @@ void WebhookLane::dropExpired(Time now)
 
 void WebhookLane::drop(std::size_t events, std::size_t bytes, Time now)
 {
-    counters_.dropped.fetch_add(events, std::memory_order_relaxed);
     release(events, bytes);
+    counters_.dropped.fetch_add(events, std::memory_order_release);
     if (!hurried_) {
         note(BrokerNote::Level::Error,
              "events are dropped, since none was accepted for " +

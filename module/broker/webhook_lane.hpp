@@ -33,9 +33,10 @@ struct PendingWebhook {
     WebhookClock::time_point since; // when the thread took it
 };
 
-// One endpoint's, shared by the threads. Written by the webhook thread, but `refused` by the event loop. All but
-// `released*` are for display: relaxed. `released*` count up what has left the bound (release/acquire, so that memory
-// freed is memory counted).
+// One endpoint's, shared by the threads. Written by the webhook thread, but `refused` by the event loop. `released*`
+// count up what has left the bound (release/acquire, so that memory freed is memory counted). The rest is for display;
+// `sent`, `dropped` and `failedAttempts` are written last and read first (release/acquire), so that whoever sees an
+// event counted sees what came of it in the others. Those are relaxed.
 struct WebhookCounters {
     std::atomic<std::uint64_t> releasedEvents{0}, releasedBytes{0};
     std::atomic<std::uint64_t> sent{0}, dropped{0}, failedAttempts{0}, refused{0};

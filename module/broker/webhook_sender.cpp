@@ -125,12 +125,12 @@ WebhookStats WebhookSender::stats(std::size_t endpoint) const
     const auto& lane = shared_->lanes[endpoint];
     const auto& counters = shared_->common.counters[endpoint];
     WebhookStats stats;
+    stats.sent = counters.sent.load(std::memory_order_acquire); // these three before the others, see there
+    stats.dropped = counters.dropped.load(std::memory_order_acquire);
+    stats.failedAttempts = counters.failedAttempts.load(std::memory_order_acquire);
     stats.queued = lane.offeredEvents - counters.releasedEvents.load(std::memory_order_acquire);
     stats.queuedBytes = lane.offeredBytes - counters.releasedBytes.load(std::memory_order_acquire);
-    stats.sent = counters.sent.load(std::memory_order_relaxed);
     stats.refused = counters.refused.load(std::memory_order_relaxed);
-    stats.dropped = counters.dropped.load(std::memory_order_relaxed);
-    stats.failedAttempts = counters.failedAttempts.load(std::memory_order_relaxed);
     stats.lastStatus = counters.lastStatus.load(std::memory_order_relaxed);
     stats.failing = counters.failing.load(std::memory_order_relaxed);
     return stats;
