@@ -76,16 +76,11 @@ Hub::Hub(std::vector<HubLog> logs)
 
 Hub::~Hub() = default;
 
-bool Hub::wants(std::uint64_t epoch) const
+bool Hub::wants(const ChannelRef& channel) const
 {
-    wanted_ = find(*reading_, epoch);
-    return wanted_ != nullptr;
-}
-
-LocalChannel* Hub::find(const LogState& state, std::uint64_t epoch) const
-{
-    auto it = state.channels.find(epoch);
-    return it == state.channels.end() ? nullptr : it->second.get();
+    const auto& channels = reading_->channels;
+    wanted_ = channel.index < channels.size() ? channels[channel.index].get() : nullptr;
+    return wanted_ != nullptr && wanted_->ref.epoch == channel.epoch; // else of a life of it that is over
 }
 
 void Hub::openSlot(std::uint32_t index, std::uint32_t slot)
@@ -138,8 +133,13 @@ Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelReq
     if (!result) {
         return nullptr;
     }
-    auto& local = state.channels[result->channel.epoch];
+    const std::uint32_t index = result->channel.index;
+    if (index >= state.channels.size()) {
+        state.channels.resize(index + 1);
+    }
+    auto& local = state.channels[index];
     if (!local) {
+        state.channelCount++;
         local = std::make_unique<LocalChannel>();
         local->app = request.app;
         local->name = request.channel;
@@ -216,7 +216,8 @@ std::uint32_t Hub::remove(Subscriber& subscriber, Subscription** link)
     delete subscription;
 
     if (channel.subscriptions.empty()) {
-        state.channels.erase(channel.ref.epoch);
+        state.channelCount--;
+        state.channels[channel.ref.index].reset();
     }
     return left;
 }
@@ -422,7 +423,10 @@ void Hub::catchUp(LogState& state)
         LocalChannel* channel;
     };
     std::vector<Missed> missed;
-    for (auto& [epoch, channel] : state.channels) {
+    for (const auto& channel : state.channels) {
+        if (channel == nullptr) {
+            continue;
+        }
         History history = state.source.log.history(channel->ref, channel->lastOffset, Unlimited, 0);
         for (LogPosition position : history.positions) {
             missed.push_back({position, channel.get()});
@@ -622,7 +626,7 @@ HubStats Hub::stats() const
 {
     HubStats stats = stats_;
     for (const LogState& state : logs_) {
-        stats.channels += static_cast<std::uint32_t>(state.channels.size());
+        stats.channels += state.channelCount;
     }
     return stats;
 }

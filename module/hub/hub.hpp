@@ -20,7 +20,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace realtime {
@@ -111,7 +110,8 @@ private:
     struct LogState {
         HubLog source;
         LogPosition cursor = 0;
-        std::unordered_map<std::uint64_t, std::unique_ptr<LocalChannel>> channels; // by epoch
+        std::vector<std::unique_ptr<LocalChannel>> channels; // by ChannelRef::index; null: none here
+        std::uint32_t channelCount = 0;
     };
     struct Batch {
         LocalChannel* channel = nullptr;
@@ -121,8 +121,7 @@ private:
         std::array<FramePtr, EncodingCount> frames; // of all records, made when first wanted
     };
 
-    bool wants(std::uint64_t epoch) const override;
-    LocalChannel* find(const LogState& state, std::uint64_t epoch) const;
+    bool wants(const ChannelRef& channel) const override;
     Subscription* add(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
                       JoinResult& result);
     std::uint32_t remove(Subscriber& subscriber, Subscription** link);

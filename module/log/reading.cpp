@@ -88,7 +88,8 @@ ReadStatus SharedLog::next(LogPosition& cursor, const Interest& interest, Record
     // Each round moves the cursor on and head is read once: this ends.
     for (const LogPosition head = ring.head(); cursor < head; cursor += record.bytes) {
         const Peek peeked = ring.peek(cursor, record);
-        if (peeked == Peek::Padding || (peeked == Peek::Record && !interest.wants(record.epoch))) {
+        if (peeked == Peek::Padding ||
+            (peeked == Peek::Record && !interest.wants({record.entry, record.epoch}))) {
             continue;
         }
         if (peeked == Peek::Record && ring.copy(record, arena, out)) {

@@ -221,7 +221,7 @@ protected:
 // Which records a reader wants: the others are skipped by their header alone.
 class Interest {
 public:
-    virtual bool wants(std::uint64_t epoch) const = 0;
+    virtual bool wants(const ChannelRef& channel) const = 0;
 
 protected:
     ~Interest() = default;

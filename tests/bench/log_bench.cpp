@@ -26,11 +26,11 @@ struct NoWakes final : WakeUp {
 };
 
 struct All final : Interest {
-    bool wants(std::uint64_t) const override { return true; }
+    bool wants(const ChannelRef&) const override { return true; }
 };
 
 struct None final : Interest {
-    bool wants(std::uint64_t) const override { return false; }
+    bool wants(const ChannelRef&) const override { return false; }
 };
 
 std::span<std::byte> map()

@@ -110,12 +110,12 @@ struct Wakes final : WakeUp {
 };
 
 struct Everything final : Interest {
-    bool wants(std::uint64_t) const override { return true; }
+    bool wants(const ChannelRef&) const override { return true; }
 };
 
 struct Only final : Interest {
     std::set<std::uint64_t> epochs;
-    bool wants(std::uint64_t epoch) const override { return epochs.count(epoch) != 0; }
+    bool wants(const ChannelRef& channel) const override { return epochs.count(channel.epoch) != 0; }
 };
 
 // At least 8 bytes that all follow from `number`.
