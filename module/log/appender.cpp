@@ -15,6 +15,7 @@ AppendResult Appender::append(const NewRecord& record, std::uint32_t self, WakeU
         result.status = AppendStatus::TooLarge;
         return result;
     }
+    ring_.warm(*bytes);
     const bool once = !record.idempotencyKey.empty();
     const auto digest = once ? idempotency_.digest(record) : IdempotencyTable::Digest{};
 

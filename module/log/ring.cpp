@@ -2,6 +2,7 @@
 
 #include "log/step.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -102,6 +103,16 @@ std::optional<std::uint32_t> Ring::frameBytes(const NewRecord& record) const
         return std::nullopt;
     }
     return static_cast<std::uint32_t>(bytes);
+}
+
+void Ring::warm(std::uint32_t bytes) const
+{
+    constexpr std::uint64_t Most = 8 * CacheLine; // then the processor sees for itself what comes next
+    const std::uint64_t begin = head() % bytes_;
+    const std::uint64_t end = std::min({begin + bytes, begin + Most, bytes_});
+    for (std::uint64_t at = begin; at < end; at += CacheLine) {
+        __builtin_prefetch(words_ + at / sizeof(*words_), 1);
+    }
 }
 
 LogPosition Ring::reserve(std::uint32_t bytes)

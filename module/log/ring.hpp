@@ -59,6 +59,9 @@ public:
     // Size of the frame that `record` needs, or nullopt if it, or one of its parts, is larger than allowed.
     std::optional<std::uint32_t> frameBytes(const NewRecord& record) const;
 
+    // Has the cache fetch the room that a record of `bytes` will most likely take: the ring is larger than caches
+    // are, and stores to what is not there wait. A hint; needs no mutex.
+    void warm(std::uint32_t bytes) const;
     // Makes room by moving tail on, and lays padding if need be. Where the record goes.
     LogPosition reserve(std::uint32_t bytes);
     // `header` holds what the record itself does not tell: bytes, position, epoch, offset, previous, entry,
