@@ -1,10 +1,12 @@
 // Measures the module inside nginx: `scripts/bench` builds and runs it; docs/performance.md says how it measures.
+#include "load/loop.hpp"
 #include "report.hpp"
 #include "scenario/scenarios.hpp"
 #include "serve/process.hpp"
 
 #include "support/files.hpp"
 
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -102,6 +104,8 @@ int main(int argc, char** argv)
         usage();
         return 2;
     }
+    std::signal(SIGINT, [](int) { Loop::interrupt(); });
+    std::signal(SIGTERM, [](int) { Loop::interrupt(); });
     Report report;
     bool failed = false;
     serverCore(); // notes the cores before this process is pinned to one

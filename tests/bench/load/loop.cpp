@@ -101,8 +101,13 @@ Loop::~Loop()
     close(epoll_);
 }
 
+volatile std::sig_atomic_t Loop::interrupted = 0;
+
 void Loop::poll()
 {
+    if (interrupted != 0) {
+        throw std::runtime_error("interrupted");
+    }
     std::array<epoll_event, MaxEvents> events;
     const int count = epoll_wait(epoll_, events.data(), MaxEvents, 0);
     for (int i = 0; i < count; i++) {

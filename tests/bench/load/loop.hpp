@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -50,13 +51,17 @@ public:
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
-    void poll(); // handles what is there, does not wait
+    void poll(); // handles what is there, does not wait; throws after interrupt()
     // Polls until `done()`; throws, naming `what`, if it takes longer.
     void until(std::string_view what, const std::function<bool()>& done,
                std::chrono::seconds patience = std::chrono::seconds(60));
 
+    // For signal handlers: the measurement ends with an exception, so that the servers are stopped.
+    static void interrupt() { interrupted = 1; }
+
 private:
     friend class Socket;
+    static volatile std::sig_atomic_t interrupted;
     int epoll_;
     std::vector<char> buffer_;
 };

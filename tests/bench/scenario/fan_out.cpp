@@ -82,8 +82,8 @@ void fanOut(const Options& options, Report& report)
                                  static_cast<const Server*>(nchan.get())}) {
         if (server != nullptr) {
             Fan& fan = *fans.emplace_back(std::make_unique<Fan>(*server, subscribers));
-            one.push_back({server->name(), [&fan] { return fan.run(150, 1); }});
-            many.push_back({server->name(), [&fan] { return fan.run(480, InFlight); }});
+            one.push_back({server->name(), [&fan] { return fan.run(100, 1); }});
+            many.push_back({server->name(), [&fan] { return fan.run(160, InFlight); }});
         }
     }
     alternate(one, options.rounds());
