@@ -9,10 +9,11 @@ die()
     exit 1
 }
 
-# What the module itself needs: compiler, libraries, nginx and its headers.
+# What the module itself needs: compiler, libraries, nginx and its headers, and the authorities that webhooks to https
+# trust (libcurl only recommends them).
 # shellcheck disable=SC2034 # used by those who source this
 build_packages=(g++ cmake ninja-build pkg-config nginx nginx-dev libssl-dev libsqlite3-dev librabbitmq-dev
-    libjansson-dev libpcre2-dev libcurl4-openssl-dev zlib1g-dev)
+    libjansson-dev libpcre2-dev libcurl4-openssl-dev zlib1g-dev ca-certificates)
 
 installed()
 {
