@@ -6,8 +6,13 @@
 #include "support/sse.hpp"
 #include "support/websocket.hpp"
 
+#include "base/hmac.hpp"
+
+#include <ctime>
+
 #include "testing.hpp"
 
+using namespace realtime;
 using namespace realtime::testing;
 
 namespace {
@@ -65,6 +70,35 @@ TEST(rabbitmq_routes_by_channel)
     expectEqual(consumer.receive().routingKey, "visitors");
     expectEqual(post(nginx.url("/pub/elsewhere"), "{}").status, 202L);
     consumer.expectSilence();
+}
+
+TEST(pusher_serves_clients_and_servers_of_the_protocol)
+{
+    const Nginx nginx(example("pusher.conf"));
+    WebSocket client({nginx.port(), "/app/k9f3c2a17be40d5561aa?protocol=7", "", {}, ""});
+    expectContains(client.receiveText(), "pusher:connection_established");
+    client.send(R"({"event":"pusher:subscribe","data":{"channel":"news"}})");
+    expectContains(client.receiveText(), "subscription_succeeded");
+
+    const std::string body = R"({"name":"created","channel":"news","data":"{\"id\":42}"})";
+    const std::string query =
+        "auth_key=k9f3c2a17be40d5561aa&auth_timestamp=" + std::to_string(std::time(nullptr)) +
+        "&auth_version=1.0&body_md5=" + md5Hex(body);
+    const std::string path = "/apps/731/events";
+    const std::string target = path + '?' + query + "&auth_signature=";
+    const auto signature = hmacSha256Hex("s2d81e6f04c7b93a5512", "POST\n" + path + '\n' + query);
+    expectEqual(post(nginx.url(target + std::string(64, '0')), body).status, 401L);
+    expectEqual(post(nginx.url(target + signature), body).status, 200L);
+    expectContains(client.receiveText(), R"("event":"created")");
+
+    // What is for members only is not to be had without an SDK.
+    expectEqual(get(nginx.url("/sub/private-orders.7?since=earliest")).status, 404L);
+    expectContains(get(nginx.url("/sub/news?since=earliest")).body, "created");
+
+    WebSocketOptions foreign{
+        nginx.port(), "/app/k9f3c2a17be40d5561aa", "", {{"Origin", "https://evil.example"}}, ""};
+    WebSocket refused(foreign);
+    expectEqual(refused.waitForClose().code, 4009);
 }
 
 TEST(tls_auth_lets_in_those_who_are_logged_in)
