@@ -1,10 +1,10 @@
 // The part of SharedLog that knows workers: who holds a slot, its counters, and the handshake of sleeping and waking.
+#include "base/process.hpp"
 #include "log/appender.hpp"
 #include "log/directory.hpp"
 #include "log/layout.hpp"
 #include "log/lock.hpp"
 #include "log/presence.hpp"
-#include "log/process.hpp"
 #include "log/shared_log.hpp"
 #include "log/step.hpp"
 #include "log/wake.hpp"

@@ -10,7 +10,6 @@ void onLogStep(const char* name);
 #include "log/lock.cpp"
 #include "log/members.cpp"
 #include "log/presence.cpp"
-#include "log/process.cpp"
 #include "log/reading.cpp"
 #include "log/record_arena.cpp"
 #include "log/ring.cpp"

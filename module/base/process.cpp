@@ -1,4 +1,4 @@
-#include "log/process.hpp"
+#include "base/process.hpp"
 
 #include <array>
 #include <cerrno>
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <unistd.h>
 
-namespace realtime::sharedlog {
+namespace realtime {
 
 namespace {
 
@@ -72,4 +72,4 @@ bool isAlive(const ProcessIdentity& process)
     return kill(process.pid, 0) == 0 || errno != ESRCH;
 }
 
-} // namespace realtime::sharedlog
+} // namespace realtime

@@ -1,9 +1,9 @@
-// Which process holds a worker slot, and whether it still lives.
+// Which process is meant by a pid, and whether it still lives.
 #pragma once
 
 #include <cstdint>
 
-namespace realtime::sharedlog {
+namespace realtime {
 
 // A pid alone comes back for another process; with the start time it is unique until reboot.
 struct ProcessIdentity {
@@ -15,4 +15,4 @@ ProcessIdentity currentProcess();
 // A zombie counts as dead. Where /proc cannot be read, any process of that pid counts as the one meant.
 bool isAlive(const ProcessIdentity& process);
 
-} // namespace realtime::sharedlog
+} // namespace realtime
