@@ -155,8 +155,8 @@ export class Shop {
   // The established connections: inode → worker.
   served() {
     const port = this.port.toString(16).toUpperCase().padStart(4, '0');
-    const ours = new Set(readFileSync('/proc/net/tcp', 'utf8').split('\n').map(line => line.trim().split(/\s+/))
-      .filter(word => word[1]?.endsWith(`:${port}`) && word[3] === '01').map(word => word[9]));
+    const ours = new Set(readFileSync('/proc/net/tcp', 'utf8').split('\n').filter(line => line.includes(`:${port} `))
+      .map(line => line.trim().split(/\s+/)).filter(word => word[1].endsWith(`:${port}`) && word[3] === '01').map(word => word[9]));
     const all = new Map();
     for (const pid of this.nginx.workers()) {
       for (const fd of readdirSync(`/proc/${pid}/fd`)) {
