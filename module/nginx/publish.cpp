@@ -111,6 +111,14 @@ private:
     Callback late_;
 };
 
+// The header, or the query argument: navigator.sendBeacon cannot send headers.
+std::string_view idempotencyKeyOf(ngx_http_request_t* r)
+{
+    std::string_view key = requestHeader(r, "idempotency-key");
+    bool given = false;
+    return key.empty() ? queryArgument(r, "idempotency_key", given) : key;
+}
+
 ngx_int_t publishBody(ngx_http_request_t* r)
 {
     const LocConf& conf = locConf(r);
@@ -125,7 +133,7 @@ ngx_int_t publishBody(ngx_http_request_t* r)
     publication.channel = view(context.channel);
     publication.event = eventOf(r, conf);
     publication.data = gatherBody(r, buffer);
-    publication.idempotencyKey = requestHeader(r, "idempotency-key");
+    publication.idempotencyKey = idempotencyKeyOf(r);
     publication.timeMs = Worker::nowMs();
     if (r->headers_in.content_type != nullptr) {
         publication.contentType = view(r->headers_in.content_type->value);

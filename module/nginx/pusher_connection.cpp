@@ -320,11 +320,6 @@ private:
             refuseForNow(); // an error would leave the client waiting for ever
             return;
         }
-        std::optional<bool> recovered;
-        if (message.since) {
-            recovered = joined.recovered;
-        }
-
         std::string data(pusher::NoData);
         if (member) {
             MemberJoined presence =
@@ -344,9 +339,17 @@ private:
         }
 
         FrameBuilder text;
-        pusher::appendSubscriptionSucceeded(text, name, data, recovered);
+        std::string start =
+            toString(MessageId{joined.subscription->channel->ref.epoch, joined.subscription->lastOffset});
+        std::optional<pusher::Resumed> resumed;
+        if (message.since) {
+            resumed = pusher::Resumed{joined.recovered, start};
+        }
+        pusher::appendSubscriptionSucceeded(text, name, data, resumed);
         send(text);
-        if (kind.cache) {
+        // The last event is not to come before older ones that are to be replayed, nor again.
+        bool knowsLast = since.kind == Since::Kind::After && joined.recovered;
+        if (kind.cache && !knowsLast && !(since.kind != Since::Kind::Latest && replaying())) {
             sendCached(*joined.subscription);
         }
         if (kind.needsSignature()) {
@@ -618,9 +621,16 @@ private:
         publication.event = message.event;
         publication.data = message.data;
         publication.userId = user() != nullptr ? std::string_view(user()->id) : std::string_view();
+        publication.idempotencyKey = message.key;
         publication.timeMs = Worker::nowMs();
         publication.token = token;
         Published published = worker.publish(*app_, publication);
+        if (published.status == PublishStatus::Repeated) {
+            worker.forgetAck(token);
+            worker.counters().add(Counter::PublishRepeated);
+            acknowledge(message.ref, toString(published.id));
+            return;
+        }
         if (published.status != PublishStatus::Published) {
             worker.forgetAck(token);
             worker.counters().add(Counter::PublishRefused);
@@ -655,7 +665,7 @@ private:
             acknowledge(awaited->second.ref, awaited->second.id);
         } else {
             FrameBuilder text;
-            pusher::appendPublishError(text, awaited->second.ref, 503,
+            pusher::appendPublishError(text, awaited->second.ref, 502,
                                        "The event was broadcast, but not stored");
             send(text);
         }

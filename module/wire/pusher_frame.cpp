@@ -111,16 +111,17 @@ bool appendWatchlistEvents(FrameBuilder& out, std::span<const std::string_view> 
 }
 
 void appendSubscriptionSucceeded(FrameBuilder& out, std::string_view channel, std::string_view data,
-                                 std::optional<bool> recovered)
+                                 std::optional<Resumed> resumed)
 {
     constexpr std::string_view Event = "pusher_internal:subscription_succeeded";
-    if (!recovered) {
+    if (!resumed) {
         appendFrame(out, Event, channel, data);
         return;
     }
     std::string extended(data.substr(0, data.size() - 1)); // without its closing brace
     extended += data == NoData ? "\"recovered\":" : ",\"recovered\":";
-    extended += *recovered ? "true}" : "false}";
+    extended += resumed->recovered ? "true" : "false";
+    extended += ",\"id\":" + quoted(resumed->id) + '}';
     appendFrame(out, Event, channel, extended);
 }
 

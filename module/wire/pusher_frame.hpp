@@ -58,9 +58,14 @@ bool appendWatchlistEvents(FrameBuilder& out, std::span<const std::string_view> 
 
 inline constexpr std::string_view NoData = "{}";
 
-// `data` is a JSON object: NoData or presenceData(). `recovered` (ours) answers a `since` and becomes a member of it.
+// What answers a `since` (ours).
+struct Resumed {
+    bool recovered;      // nothing is missing behind it
+    std::string_view id; // the position at which the subscription begins: what comes is behind it
+};
+// `data` is a JSON object: NoData or presenceData(). `resumed` becomes members of it.
 void appendSubscriptionSucceeded(FrameBuilder& out, std::string_view channel, std::string_view data = NoData,
-                                 std::optional<bool> recovered = std::nullopt);
+                                 std::optional<Resumed> resumed = std::nullopt);
 
 struct SubscriptionError {
     std::string_view type; // "AuthError", "LimitReached", "InvalidChannel", "ServerError"

@@ -14,6 +14,8 @@ using Kind = ClientMessage::Kind;
 
 constexpr std::string_view NoObject = "Expected data to be an object";
 constexpr std::string_view NoChannel = "Expected channel to be a string";
+constexpr std::string_view BadKey = "Expected key to be a string of 1 to 255 bytes";
+constexpr std::size_t MaxKeyBytes = 255; // as of an Idempotency-Key header
 constexpr std::string_view BadEventName = "Expected an event name of 1 to 200 characters";
 
 Kind kindOf(std::string_view event)
@@ -111,16 +113,20 @@ void readClientEvent(ClientMessage& message, const json::Value& channel, const j
 
 void readPublish(ClientMessage& message, const json::Value& object)
 {
-    constexpr std::array<std::string_view, 4> Names{"ref", "channel", "event", "data"};
+    constexpr std::array<std::string_view, 5> Names{"ref", "channel", "event", "data", "key"};
     std::array<json::Value, Names.size()> values;
     json::pick(object, Names, values);
-    const auto& [ref, channel, event, data] = values;
+    const auto& [ref, channel, event, data, key] = values;
     if (ref.isString() || ref.type == json::Type::Number) {
         message.ref = ref.raw;
     }
     message.event = json::asString(event).value_or("");
     message.data = relayed(data);
+    message.key = json::asString(key).value_or("");
     takeChannel(message, channel);
+    if (message.error.empty() && !key.isNull() && (message.key.empty() || message.key.size() > MaxKeyBytes)) {
+        message.error = BadKey;
+    }
     if (message.error.empty() && message.ref == "null") {
         message.error = "Expected ref to be a string or a number";
     }

@@ -47,6 +47,7 @@ struct ClientMessage {
     std::optional<std::string> since;       // Subscribe: resume from there (ours)
     std::optional<std::string> userData;    // SignIn; absent if it is no string
     std::string ref = "null";               // Publish: JSON text of a string or number, to be given back
+    std::string key;                        // Publish: idempotency key; empty: none
 };
 
 ClientMessage parseClientMessage(std::string_view text);

@@ -53,3 +53,64 @@ test('realtime:publish is answered by an ack with the id, or by an error', async
   assert.equal(detail.ref, 'r-2');
   assert.ok(detail.code && detail.message);
 });
+
+test('the answer to a since tells the position at which the subscription begins', async t => {
+  const shop = await Shop.open(t);
+  const raw = await shop.rawConnected();
+  const answer = async (socket, since) => {
+    socket.send({ event: 'pusher:subscribe', data: { channel: 'news', since } });
+    return JSON.parse((await socket.next('pusher_internal:subscription_succeeded')).data);
+  };
+  const first = await answer(raw, 'latest');
+  assert.equal(first.recovered, true);
+  assert.match(first.id, /^[0-9a-z]+-0$/);
+  await shop.server.trigger('news', 'n', 1);
+  const { id } = await raw.next('n');
+  // Nothing was heard before the connection was lost, and still nothing is missing.
+  const late = await shop.rawConnected();
+  assert.deepEqual(await answer(late, first.id), first);
+  assert.equal((await late.next('n')).id, id);
+  assert.equal((await answer(await shop.rawConnected(), 'latest')).id, id);
+  const plain = await shop.rawConnected();
+  assert.equal((await plain.subscribe('news')).data, '{}', 'who does not ask is not told');
+});
+
+test('a cache channel that is resumed sends what is missing, in order, and the last event not again', async t => {
+  const shop = await Shop.open(t);
+  const raw = await shop.rawConnected();
+  raw.send({ event: 'pusher:subscribe', data: { channel: 'cache-btc', since: 'latest' } });
+  await raw.next('pusher:cache_miss');
+  for (const usd of [1, 2, 3]) {
+    await shop.server.trigger('cache-btc', 'price', usd);
+  }
+  const ids = [(await raw.next('price')).id, (await raw.next('price')).id, (await raw.next('price')).id];
+  const resumed = async since => {
+    const late = await shop.rawConnected();
+    late.send({ event: 'pusher:subscribe', data: { channel: 'cache-btc', since } });
+    return (await late.settled()).filter(frame => frame.event === 'price').map(frame => frame.id);
+  };
+  assert.deepEqual(await resumed(ids[0]), ids.slice(1));
+  assert.deepEqual(await resumed(ids[2]), []);
+  assert.deepEqual(await resumed('latest'), ids.slice(2));
+  assert.deepEqual(await resumed('earliest'), ids);
+});
+
+test('realtime:publish with a key publishes once, on whatever worker and whether by WebSocket or HTTP', async t => {
+  const shop = await Shop.open(t, { rules: publishing,
+    server: 'location = /pub { realtime_publish orders app=731 event=$arg_event; }' });
+  const listener = await shop.rawConnected();
+  await listener.subscribe('orders');
+  const publish = async (raw, ref, key, data) => {
+    raw.send({ event: 'realtime:publish', data: { ref, channel: 'orders', event: 'created', data, key } });
+    return JSON.parse((await raw.next(frame => frame.event === 'realtime:ack' && JSON.parse(frame.data).ref === ref)).data).id;
+  };
+  const sockets = await shop.onEachWorker(() => shop.rawConnected(), () => shop.rawConnected());
+  const id = await publish(sockets[0], 1, 'key 1', 'a');
+  assert.equal(await publish(sockets[0], 2, 'key 1', 'b'), id);
+  assert.equal(await publish(sockets[1], 1, 'key 1', 'c'), id);
+  const post = await fetch(`${shop.url}/pub?event=created&idempotency_key=key%201`, { method: 'POST', body: 'd' });
+  assert.equal((await post.json()).id, id);
+  const other = await publish(sockets[1], 2, 'key 2', 'e');
+  assert.deepEqual((await listener.settled()).filter(frame => frame.event === 'created').map(({ id: one, data }) => [one, data]),
+    [[id, 'a'], [other, 'e']]);
+});

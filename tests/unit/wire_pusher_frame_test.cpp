@@ -106,14 +106,15 @@ TEST(a_subscription_succeeds_with_data)
         frame([](FrameBuilder& out) { appendSubscriptionSucceeded(out, "private-orders-42"); }),
         R"({"event":"pusher_internal:subscription_succeeded","channel":"private-orders-42","data":"{}"})");
     assert_text_equal(dump(inner(frame([](FrameBuilder& out) {
-                               appendSubscriptionSucceeded(out, "a", NoData, true);
+                               appendSubscriptionSucceeded(out, "a", NoData, Resumed{true, "7c-3"});
                            })).get()),
-                      R"({"recovered":true})");
+                      R"({"recovered":true,"id":"7c-3"})");
     const std::string presence = presenceData({});
-    assert_text_equal(dump(inner(frame([&](FrameBuilder& out) {
-                               appendSubscriptionSucceeded(out, "presence-a", presence, false);
-                           })).get()),
-                      R"({"presence":{"count":0,"ids":[],"hash":{}},"recovered":false})");
+    assert_text_equal(
+        dump(inner(frame([&](FrameBuilder& out) {
+                 appendSubscriptionSucceeded(out, "presence-a", presence, Resumed{false, "7c-0"});
+             })).get()),
+        R"({"presence":{"count":0,"ids":[],"hash":{}},"recovered":false,"id":"7c-0"})");
 }
 
 TEST(the_presence_snapshot_has_an_entry_for_every_id)

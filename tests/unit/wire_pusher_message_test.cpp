@@ -219,6 +219,22 @@ TEST(publish_takes_its_fields_from_data)
     }
 }
 
+TEST(a_publish_may_have_an_idempotency_key_of_bounded_length)
+{
+    const auto text = [](std::string_view key) {
+        return R"({"event":"realtime:publish","data":{"ref":1,"channel":"a","event":"e")" + std::string(key) +
+               "}}";
+    };
+    assert_text_equal(accepted(text(""), Kind::Publish).key, "");
+    assert_text_equal(accepted(text(R"(,"key":null)"), Kind::Publish).key, "");
+    assert_text_equal(accepted(text(R"(,"key":"k\u00e9-1")"), Kind::Publish).key, "k\xc3\xa9-1");
+    const std::string longest(255, 'k');
+    assert_text_equal(accepted(text(",\"key\":\"" + longest + '"'), Kind::Publish).key, longest);
+    refused(text(",\"key\":\"" + longest + "k\""), Kind::Publish);
+    refused(text(R"(,"key":"")"), Kind::Publish);
+    refused(text(R"(,"key":7)"), Kind::Publish);
+}
+
 TEST(a_bad_publish_keeps_its_ref_for_the_error)
 {
     for (const std::string_view rest :
