@@ -49,7 +49,9 @@ struct Broker::Shared {
     // The event loop's own.
     bool stopped = false;
     std::uint64_t offeredEvents = 0, offeredBytes = 0, refused = 0;
-    std::uint64_t tokensOut = 0; // completions not taken yet, those to come included
+    std::uint64_t tokensOut = 0;    // completions not taken yet, those to come included
+    std::uint64_t refusedInRow = 0; // since an event was taken
+    std::vector<BrokerNote> notes;  // of the event loop's side
 };
 
 Broker::Broker(BrokerConfig config, BrokerWakeUp& wakeUp) : Broker(std::move(config), wakeUp, makeLink) {}
@@ -107,14 +109,53 @@ Offer Broker::admits(std::size_t bytes) const
         shared_->tokensOut >= config_.maxQueuedEvents) {
         return Offer::Full;
     }
+    // Read after releasedBytes: what has left memory for the spool is counted there by now.
+    if (!config_.spool.directory.empty() &&
+        common.spool.bytes.load(std::memory_order_relaxed) + held + bytes > config_.spool.maxBytes) {
+        return Offer::Full;
+    }
     return Offer::Queued;
+}
+
+void Broker::refused(Offer answer)
+{
+    ++shared_->refused;
+    if (shared_->refusedInRow++ > 0) {
+        return;
+    }
+    const bool spooled = !config_.spool.directory.empty();
+    std::string text = "broker \"" + config_.name + "\": ";
+    if (answer == Offer::Full) {
+        text += spooled ? "its spool or queue is full" : "its queue is full";
+    } else {
+        text += spooled ? "neither broker nor spool takes events" : "the store takes no events";
+    }
+    shared_->notes.push_back({BrokerNote::Level::Error, text + ": events for it are refused"});
+}
+
+// Not before there is room for more than a few, or a full spool would be told of with each event that leaves it.
+void Broker::noteAdmitted()
+{
+    if (shared_->refusedInRow == 0) {
+        return;
+    }
+    const auto now = stats();
+    const bool room = now.queuedBytes <= config_.maxQueuedBytes / 10 * 9 &&
+                      now.queuedEvents <= config_.maxQueuedEvents / 10 * 9 &&
+                      (config_.spool.directory.empty() || now.spoolBytes <= config_.spool.maxBytes / 10 * 9);
+    if (room) {
+        shared_->notes.push_back(
+            {BrokerNote::Level::Notice, "broker \"" + config_.name + "\": takes events again; " +
+                                            std::to_string(shared_->refusedInRow) + " were refused"});
+        shared_->refusedInRow = 0;
+    }
 }
 
 Offer Broker::offer(BrokerEvent event)
 {
     const Offer answer = admits(event.data.size());
     if (answer != Offer::Queued) {
-        ++shared_->refused;
+        refused(answer);
         return answer;
     }
     auto pending = std::make_unique<PendingEvent>();
@@ -126,6 +167,7 @@ Offer Broker::offer(BrokerEvent event)
         ++shared_->refused; // cannot be: the ring is as long as the bound
         return Offer::Full;
     }
+    noteAdmitted();
     ++shared_->offeredEvents;
     shared_->offeredBytes += bytes;
     shared_->tokensOut += wanted ? 1 : 0;
@@ -150,6 +192,8 @@ void Broker::takeNotes(std::vector<BrokerNote>& out)
     while (shared_->common.notes.pop(note)) {
         out.push_back(std::move(note));
     }
+    out.insert(out.end(), shared_->notes.begin(), shared_->notes.end());
+    shared_->notes.clear();
 }
 
 BrokerStats Broker::stats() const
@@ -164,6 +208,9 @@ BrokerStats Broker::stats() const
     stats.refused = shared_->refused;
     stats.failed = common.failed.load(std::memory_order_relaxed);
     stats.reconnects = common.reconnects.load(std::memory_order_relaxed);
+    stats.spoolEvents = common.spool.events.load(std::memory_order_relaxed);
+    stats.spoolBytes = common.spool.bytes.load(std::memory_order_relaxed);
+    stats.spoolFailed = common.spool.failed.load(std::memory_order_relaxed);
     return stats;
 }
 

@@ -10,10 +10,15 @@
 //            a disk on which the kernel itself hangs can (SQLite).
 // Errors     the constructor throws std::runtime_error if the thread cannot start. Afterwards nothing throws.
 // Memory     at most BrokerConfig::maxQueuedBytes of events (and one event's names), counted from offer() until they
-//            are stored, the strings and a fixed cost for each event included.
-// Delivery   in order and at least once while the process lives: what the broker did not confirm is sent again
-//            after a reconnect, with the same message id, so that consumers can discard duplicates. An event that the
-//            broker refused or returned as unroutable is sent again later and so loses its place in the order.
+//            are stored or spooled, the strings and a fixed cost for each event included; and what is being read back
+//            from the spool, twice Spool::MaxBatchBytes at most.
+// Delivery   at least once while the process lives, with a spool whatever dies: what the broker did not confirm is sent
+//            again after a reconnect, with the same message id, so that consumers can discard duplicates. In order,
+//            but: an event that the broker refused or returned as unroutable is sent again later; and what was
+//            spooled is sent in its own order beside what comes new, taking turns.
+// Spool      an event is written there as soon as the broker is away, blocked, or owes every confirm for
+//            BrokerLoop::StalledAfter; when its own confirm is late (StoredPatience if a completion waits for it,
+//            else LogPatience); when memory is half full; and when the process stops. It is erased after its confirm.
 #pragma once
 
 #include <chrono>
@@ -53,6 +58,12 @@ struct QueueConfig {
     std::vector<std::string> bindings{"#"};
 };
 
+// Where events wait durably while the broker is away (broker/spool.hpp).
+struct SpoolConfig {
+    std::string directory;               // absolute; empty: none
+    std::uint64_t maxBytes = 1ULL << 30; // of events, this process's share
+};
+
 struct BrokerConfig {
     std::string name;
     std::vector<BrokerServer> servers; // all of one kind (amqp and amqps may mix); failover in order
@@ -66,25 +77,28 @@ struct BrokerConfig {
     std::uint32_t window = 1024;            // unconfirmed messages in flight
     std::chrono::milliseconds drain{2'000}; // for the destructor
     std::string node;                       // header `node`: host name and the like
+    SpoolConfig spool;
 };
 
 // What a broker gets of one event (design 1.5).
 struct BrokerEvent {
     std::string messageId, app, channel, event, contentType, data, routingKey, userId, socketId;
     std::int64_t timeMs = 0;
-    std::uint64_t token = 0; // not 0: a completion is wanted
+    std::uint64_t token = 0;   // not 0: a completion is wanted
+    bool needsConfirm = false; // and only the broker's own confirm counts, not that the spool has it
 };
 
 enum class Offer {
     Queued,
-    Full,        // the queue's bound is reached
+    Full,        // the bound of the queue or of the spool is reached
     Unavailable, // SQLite: the last attempt to open or write it failed (disk full, read-only) and none has succeeded
-    // since. AMQP: never but after stop(), an absent broker's events wait in the queue up to its bound.
+    // since. AMQP: the spool failed in this way, and the broker is away too. Without a spool, an absent broker's
+    // events wait in the queue up to its bound.
 };
 
 struct Completion {
     std::uint64_t token = 0;
-    bool stored = false; // false: refused for good (only at shutdown)
+    bool stored = false; // false: not by the time of shutdown, or its spool file was lost
 };
 
 // For the error log: how bad, and a sentence. Repeats are counted and summarised by the thread, not repeated.
@@ -101,8 +115,10 @@ struct BrokerStats {
     BrokerState state = BrokerState::Connecting;
     std::uint64_t queuedEvents = 0, queuedBytes = 0; // now, unconfirmed ones included
     std::uint64_t offered = 0, confirmed = 0, refused = 0;
-    std::uint64_t failed = 0;     // nacked or returned by the broker (they are sent again)
-    std::uint64_t reconnects = 0; // times a lost connection was made again
+    std::uint64_t failed = 0;                      // nacked or returned by the broker (they are sent again)
+    std::uint64_t reconnects = 0;                  // times a lost connection was made again
+    std::uint64_t spoolEvents = 0, spoolBytes = 0; // now, in this process's file
+    bool spoolFailed = false;                      // it cannot be used now
 };
 
 // How the thread tells the event loop that completions or notes wait. Called on the broker's thread.
@@ -134,6 +150,10 @@ public:
     Offer admits(std::size_t bytes) const;
     [[nodiscard]] Offer offer(BrokerEvent event);
 
+    // To be told of an answer of admits() that kept an event from being offered: it is counted, and noted once until
+    // events are taken again.
+    void refused(Offer answer);
+
     // Appends what has come back since the last call; in the order of completion. Completions that nobody takes
     // count against maxQueuedEvents too. BrokerWakeUp::wake() is called once for all that waits at a time: take both
     // after it.
@@ -152,6 +172,8 @@ public:
 
 private:
     struct Shared;
+    void noteAdmitted();
+
     BrokerConfig config_;
     std::unique_ptr<Shared> shared_;
 };

@@ -73,6 +73,11 @@ BrokerLoop::BrokerLoop(const BrokerConfig& config, BrokerShared& shared, BrokerW
       }),
       reconnect_(100ms, 10'000ms), retry_(1'000ms, 30'000ms)
 {
+    if (!config.spool.directory.empty()) {
+        spool_.emplace(config.spool, config.name, shared.spool, [this](auto level, const std::string& text) {
+            notes_.add(level, "broker \"" + config_.name + "\": " + text, LinkClock::now());
+        });
+    }
 }
 
 void BrokerLoop::run()
@@ -95,8 +100,10 @@ void BrokerLoop::run()
 
 bool BrokerLoop::step(Time now)
 {
-    takeOffers();
-    if (noticeStop(now) && (!hasWork() || now >= stopAt_)) {
+    takeOffers(now);
+    const bool stop = noticeStop(now);
+    turnSpool(now);
+    if (stop && (finished() || now >= stopAt_)) {
         return false;
     }
     if (!link_ && now >= connectAt_) {
@@ -108,6 +115,7 @@ bool BrokerLoop::step(Time now)
         submitAll(now);
         turnLink(now);
     }
+    updateAvailable();
     if (now >= summaryAt_ || somethingToTell_) {
         summaryAt_ = notes_.summarise(now);
     }
@@ -122,14 +130,25 @@ bool BrokerLoop::noticeStop(Time now)
         stopAt_ = Time(LinkClock::duration(stopAt));
         connectAt_ = now;
         retryAt_ = std::min(retryAt_, parked_.empty() ? Time::max() : now);
+        dropBacklog();
     }
-    return stopAt_ != Time::max();
+    return stopping();
 }
 
-void BrokerLoop::takeOffers()
+// What the spool has may be left to the next process. It is still worth a moment to see what is in flight confirmed.
+bool BrokerLoop::finished() const
+{
+    return !hasWork() || (isSafe() && linkState_ != LinkState::Up);
+}
+
+void BrokerLoop::takeOffers(Time now)
 {
     Event event;
     while (shared_.offers.pop(event)) {
+        event->since = now;
+        ++heldEvents_;
+        heldBytes_ += event->bytes;
+        storedWanted_ += spoolCompletes(*event) ? 1 : 0;
         waiting_.push_back(std::move(event));
     }
 }
@@ -140,26 +159,44 @@ void BrokerLoop::submitAll(Time now)
         return;
     }
     if (now >= retryAt_ && roundOpen_ == 0 && link_->room() > 0) {
-        retryAt_ = Time::max();
-        roundStored_ = false;
-        for (std::size_t n = std::min({parked_.size(), RetryRound, link_->room()}); n > 0; --n) {
-            ++roundOpen_;
-            parked_.front()->retried = true;
-            submit(std::move(parked_.front()));
-            parked_.pop_front();
-        }
+        submitRefused();
     }
+    if (inFlight_.empty()) {
+        progressAt_ = now;
+    }
+    readBacklog();
     while (canSubmit()) {
-        submit(std::move(waiting_.front()));
-        waiting_.pop_front();
+        // They take turns, so that neither a long backlog nor many new events hold up the other.
+        backlogsTurn_ = !backlogsTurn_;
+        auto& from = waiting_.empty() || (backlogsTurn_ && !backlog_.empty()) ? backlog_ : waiting_;
+        storedWanted_ -= &from == &waiting_ && spoolCompletes(*from.front()) ? 1 : 0;
+        submit(std::move(from.front()));
+        from.pop_front();
+        readBacklog();
+    }
+}
+
+void BrokerLoop::submitRefused()
+{
+    retryAt_ = Time::max();
+    roundStored_ = false;
+    if (parked_.empty() && refusedRows_ > 0 && !stopping()) {
+        auto events = spool_->readRefused(std::min(RetryRound, link_->room()));
+        std::move(events.begin(), events.end(), std::back_inserter(parked_));
+    }
+    for (std::size_t n = std::min({parked_.size(), RetryRound, link_->room()}); n > 0; --n) {
+        ++roundOpen_;
+        parked_.front()->retried = true;
+        submit(std::move(parked_.front()));
+        parked_.pop_front();
     }
 }
 
 // Confirms may come out of order; that an early one is missing must not let the list behind it grow for ever.
 bool BrokerLoop::canSubmit() const
 {
-    return link_ && linkState_ == LinkState::Up && !waiting_.empty() && link_->room() > 0 &&
-           inFlight_.size() < 4 * std::size_t{std::max(config_.window, 1024U)};
+    return link_ && linkState_ == LinkState::Up && (!waiting_.empty() || !backlog_.empty()) &&
+           link_->room() > 0 && inFlight_.size() < 4 * std::size_t{std::max(config_.window, 1024U)};
 }
 
 void BrokerLoop::submit(Event event)
@@ -193,9 +230,9 @@ void BrokerLoop::turnLink(Time now)
         everUp_ = true;
     }
     if (storedByLink_ || !hasWork()) {
-        shared_.unavailable.store(false, std::memory_order_relaxed);
+        fileFailed_ = false;
     }
-    if (!shared_.unavailable.load(std::memory_order_relaxed)) {
+    if (!fileFailed_) {
         setState(linkState_ == LinkState::Blocked ? BrokerState::Blocked : BrokerState::Up);
     }
 }
@@ -207,7 +244,7 @@ void BrokerLoop::breakLink(Time now, const LinkFault& fault)
     setState(BrokerState::Down);
     // A file has no other end that might come back by itself: say no now rather than fill the queue.
     if (config_.servers[server_].scheme == BrokerServer::Scheme::Sqlite) {
-        shared_.unavailable.store(true, std::memory_order_relaxed);
+        fileFailed_ = true;
     }
     link_.reset();
     storedByLink_ = false;
@@ -220,15 +257,21 @@ void BrokerLoop::requeue()
 {
     while (!inFlight_.empty()) {
         if (auto& event = inFlight_.back()) {
-            auto& home = event->retried ? parked_ : waiting_;
-            event->retried = false;
-            home.push_front(std::move(event));
+            if (event->row != 0) {
+                leaveMemory(*event);
+            } else {
+                auto& home = event->retried ? parked_ : waiting_;
+                event->retried = false;
+                storedWanted_ += &home == &waiting_ && spoolCompletes(*event) ? 1 : 0;
+                home.push_front(std::move(event));
+            }
         }
         inFlight_.pop_back();
     }
     firstHandle_ = 1;
     roundOpen_ = 0;
-    if (!parked_.empty()) {
+    dropBacklog();
+    if (hasRefused()) {
         retryAt_ = Time::min(); // a new connection is a new chance
     }
 }
@@ -249,23 +292,31 @@ void BrokerLoop::chooseNext(Time now, bool lasting)
 void BrokerLoop::onStored(std::uint64_t handle)
 {
     storedByLink_ = true;
+    progressAt_ = LinkClock::now();
     shared_.confirmed.fetch_add(1, std::memory_order_relaxed);
     const auto event = takeInFlight(handle);
+    settleRow(*event);
     if (event->retried) {
         roundStored_ = true;
         --roundOpen_;
         endRetryRound();
     }
-    release(*event, true);
+    complete(event->event.token, true);
+    release(*event);
 }
 
 void BrokerLoop::onFailed(std::uint64_t handle)
 {
     shared_.failed.fetch_add(1, std::memory_order_relaxed);
+    progressAt_ = LinkClock::now();
     auto event = takeInFlight(handle);
-    const bool first = parked_.empty() && roundOpen_ == 0;
+    const bool first = retryAt_ == Time::max() && roundOpen_ == 0;
     const bool retried = std::exchange(event->retried, false);
-    parked_.push_back(std::move(event));
+    if (event->refusedRow) {
+        leaveMemory(*event);
+    } else {
+        parked_.push_back(std::move(event));
+    }
     if (retried) {
         --roundOpen_;
         endRetryRound();
@@ -283,7 +334,7 @@ void BrokerLoop::endRetryRound()
     if (roundStored_) {
         retry_.reset();
     }
-    if (!parked_.empty()) {
+    if (hasRefused()) {
         retryAt_ = roundStored_ ? Time::min() : LinkClock::now() + retry_.next();
     }
 }
@@ -303,15 +354,30 @@ BrokerLoop::Event BrokerLoop::takeInFlight(std::uint64_t handle)
     return event;
 }
 
-void BrokerLoop::release(const PendingEvent& event, bool stored)
+void BrokerLoop::complete(std::uint64_t token, bool stored)
 {
-    if (event.event.token != 0) {
-        [[maybe_unused]] const bool pushed =
-            shared_.completions.push({event.event.token, stored}); // never full
+    if (token != 0) {
+        [[maybe_unused]] const bool pushed = shared_.completions.push({token, stored}); // never full
         somethingToTell_ = true;
     }
+}
+
+void BrokerLoop::release(const PendingEvent& event)
+{
+    if (!event.counted) {
+        return;
+    }
+    --heldEvents_;
+    heldBytes_ -= event.bytes;
     shared_.releasedBytes.fetch_add(event.bytes, std::memory_order_release);
     shared_.releasedEvents.fetch_add(1, std::memory_order_release);
+}
+
+void BrokerLoop::updateAvailable()
+{
+    const bool nowhere = spool_ && !spool_->usable() && linkState_ != LinkState::Up &&
+                         shared_.spool.failed.load(std::memory_order_relaxed);
+    shared_.unavailable.store(fileFailed_ || nowhere, std::memory_order_relaxed);
 }
 
 void BrokerLoop::setState(BrokerState state)
@@ -330,10 +396,18 @@ void BrokerLoop::finish()
     std::size_t lost = 0;
     for (auto* list : {&parked_, &waiting_}) {
         for (const auto& event : *list) {
-            release(*event, false);
-            ++lost;
+            complete(event->event.token, false);
+            release(*event);
+            lost += event->row == 0 ? 1 : 0;
         }
         list->clear();
+    }
+    for (const auto& [row, token] : rowTokens_) {
+        complete(token, false);
+    }
+    rowTokens_.clear();
+    if (spool_) {
+        spool_->flush();
     }
     notes_.flush();
     if (lost > 0) {
@@ -363,13 +437,12 @@ void BrokerLoop::report()
 void BrokerLoop::sleep(Time now)
 {
     const LinkInterest interest = link_ ? link_->interest() : LinkInterest{};
-    const int timeout = pollTimeout(now, std::min(sleepUntil(), interest.wakeAt));
-    const bool finished = stopAt_ != Time::max() && !hasWork();
-    if (timeout == 0 || finished || canSubmit()) {
+    const int timeout = pollTimeout(now, std::min(sleepUntil(now), interest.wakeAt));
+    if (timeout == 0 || (stopping() && finished()) || canSubmit()) {
         return;
     }
     shared_.asleep.exchange(true, std::memory_order_acq_rel);
-    const bool stopUnseen = stopAt_ == Time::max() && shared_.stopAt.load(std::memory_order_acquire) != 0;
+    const bool stopUnseen = !stopping() && shared_.stopAt.load(std::memory_order_acquire) != 0;
     pollfd fds[] = {{shared_.wakeFd.get(), POLLIN, 0}, {interest.fd, interest.events, 0}};
     if (shared_.offers.empty() && !stopUnseen) {
         poll(fds, interest.fd >= 0 ? 2 : 1, timeout);
@@ -381,9 +454,9 @@ void BrokerLoop::sleep(Time now)
     }
 }
 
-BrokerLoop::Time BrokerLoop::sleepUntil() const
+BrokerLoop::Time BrokerLoop::sleepUntil(Time now) const
 {
-    auto until = std::min(stopAt_, summaryAt_);
+    auto until = std::min({stopAt_, summaryAt_, spoolWakeAt(now)});
     if (!link_) {
         return std::min(until, connectAt_);
     }

@@ -1,8 +1,15 @@
 // What the broker's thread does: takes events from the queue, keeps one link up, hands events over, sends again what
-// was not confirmed, reports back.
+// was not confirmed, moves to the spool what has to wait, reports back.
 //
-// Every accepted event is in exactly one place: the ring `offers`, then waiting_ -> inFlight_ -> gone (stored), or
-// inFlight_ -> parked_ (the store refused it) -> inFlight_ ..., or back to the front of waiting_ when the link breaks.
+// In memory, every accepted event is in exactly one place: the ring `offers`, then waiting_ -> inFlight_ -> gone
+// (stored), or inFlight_ -> parked_ (the store refused it) -> inFlight_ ..., or back to the front of waiting_ when the
+// link breaks. With a spool there are two ways out of memory, and one back:
+//
+//     waiting_ -> spool -> backlog_ -> inFlight_      it waited too long
+//     parked_ -> spool (refused) -> inFlight_         the store refused it
+//
+// What is in flight may have a row in the spool besides. Whatever has a row is dropped from memory when the link breaks
+// or the process ends, and read again.
 #pragma once
 
 #include "broker/backoff.hpp"
@@ -10,19 +17,18 @@
 #include "broker/link.hpp"
 #include "broker/note_book.hpp"
 #include "broker/own_fd.hpp"
+#include "broker/pending_event.hpp"
+#include "broker/spool.hpp"
 #include "broker/spsc_queue.hpp"
 
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
 
 namespace realtime {
-
-struct PendingEvent {
-    BrokerEvent event;
-    std::uint64_t bytes = 0; // as counted against the bound
-    bool retried = false;    // refused before, now being sent again
-};
 
 // All that the two threads share.
 //
@@ -52,10 +58,17 @@ struct BrokerShared {
     std::atomic<bool> unavailable{false};
     std::atomic<std::uint64_t> releasedEvents{0}, releasedBytes{0};
     std::atomic<std::uint64_t> confirmed{0}, failed{0}, reconnects{0};
+    SpoolGauges spool;
 };
 
 class BrokerLoop final : private LinkOwner {
 public:
+    // When an event that is not confirmed goes to the spool, too: at once if the broker is away or has confirmed
+    // nothing for StalledAfter, else so long after it came.
+    static constexpr std::chrono::milliseconds StalledAfter{100};
+    static constexpr std::chrono::milliseconds StoredPatience{100}; // if a completion waits for it
+    static constexpr std::chrono::milliseconds LogPatience{1'000};
+
     BrokerLoop(const BrokerConfig& config, BrokerShared& shared, BrokerWakeUp& wakeUp, LinkFactory factory);
 
     // The thread's body: returns once stopAt is set and everything is stored or its time has come.
@@ -71,8 +84,10 @@ private:
 
     bool step(Time now); // false: done
     bool noticeStop(Time now);
-    void takeOffers();
+    bool finished() const;
+    void takeOffers(Time now);
     void submitAll(Time now);
+    void submitRefused();
     bool canSubmit() const;
     void submit(Event event);
     void turnLink(Time now);
@@ -81,13 +96,37 @@ private:
     void chooseNext(Time now, bool lasting);
     Event takeInFlight(std::uint64_t handle);
     void endRetryRound();
-    void release(const PendingEvent& event, bool stored);
+    void complete(std::uint64_t token, bool stored);
+    void release(const PendingEvent& event); // from memory
+    void updateAvailable();
+
+    // broker_loop_spool.cpp
+    void turnSpool(Time now);
+    void spoolParked();
+    void spoolInFlight(Time now, bool all);
+    void spoolWaiting(Time now, bool all);
+    bool waitsTooLong(Time now) const;
+    bool memoryHalfFull() const;
+    bool store(const std::vector<PendingEvent*>& events, bool stay, bool refused);
+    void leaveMemory(const PendingEvent& event);
+    void readBacklog();
+    void dropBacklog();
+    void settleRow(const PendingEvent& event);
+    void forgetRows();
+    bool isSafe() const;
+    Time spoolWakeAt(Time now) const;
+
     void setState(BrokerState state);
     void finish();
     void report();
     void sleep(Time now);
-    Time sleepUntil() const;
-    bool hasWork() const { return !waiting_.empty() || !inFlight_.empty() || !parked_.empty(); }
+    Time sleepUntil(Time now) const;
+    bool hasWork() const
+    {
+        return !waiting_.empty() || !inFlight_.empty() || !parked_.empty() || !backlog_.empty();
+    }
+    bool stopping() const { return stopAt_ != Time::max(); }
+    bool hasRefused() const { return !parked_.empty() || refusedRows_ > 0; }
     std::string named(const std::string& text) const;
 
     const BrokerConfig& config_;
@@ -105,6 +144,7 @@ private:
     bool everUp_ = false;
     bool storedByLink_ = false; // has the present link stored anything?
     bool proven_ = false; // did it store something or stay up for a while? Only that ends a row of failures
+    bool fileFailed_ = false;  // SQLite: the last attempt to use the file failed
     bool onlyLasting_ = false; // was every fault of this round through the servers a lasting one?
 
     std::deque<Event> waiting_;
@@ -115,6 +155,18 @@ private:
     std::size_t roundOpen_ = 0;     // how many are being tried again now
     bool roundStored_ = false;      // has one of them been stored?
     Backoff retry_;
+
+    std::optional<Spool> spool_;
+    unsigned spoolEpoch_ = 0;
+    std::deque<Event> backlog_;   // read from the spool, to be submitted
+    bool backlogsTurn_ = false;   // or that of waiting_
+    std::size_t refusedRows_ = 0; // in the spool, those being tried again included
+    std::unordered_map<std::int64_t, std::uint64_t> rowTokens_; // completions that wait for a row's confirm
+    std::uint64_t heldEvents_ = 0, heldBytes_ = 0; // of memory's bound, those in the ring left out
+    std::size_t storedWanted_ = 0;  // events in waiting_ whose completion the spool would be enough for
+    Time progressAt_ = Time::max(); // last confirm, or when the first of those in flight was submitted
+    Time lookAt_ = Time::min();     // at those in flight
+    bool moreToSpool_ = false;
 
     Time stopAt_ = Time::max();
     Time summaryAt_ = Time::max();

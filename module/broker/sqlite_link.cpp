@@ -3,15 +3,10 @@
 #include "base/utf8.hpp"
 
 #include <array>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <ctime>
-#include <fcntl.h>
 #include <sqlite3.h>
 #include <string_view>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace realtime {
 
@@ -74,18 +69,6 @@ std::size_t formatTimestamp(std::int64_t timeMs, Timestamp& out)
     return length < static_cast<int>(out.size()) ? static_cast<std::size_t>(length) : 0;
 }
 
-// The bytes are not copied: they must live until the statement has been stepped and is bound anew.
-int bindText(sqlite3_stmt* statement, int column, std::string_view text)
-{
-    return sqlite3_bind_text64(statement, column, text.data() == nullptr ? "" : text.data(), text.size(),
-                               SQLITE_STATIC, SQLITE_UTF8);
-}
-
-int bindTextOrNull(sqlite3_stmt* statement, int column, std::string_view text)
-{
-    return text.empty() ? sqlite3_bind_null(statement, column) : bindText(statement, column, text);
-}
-
 int bindData(sqlite3_stmt* statement, int column, std::string_view data)
 {
     const bool text = data.find('\0') == std::string_view::npos && validUtf8(data);
@@ -93,41 +76,7 @@ int bindData(sqlite3_stmt* statement, int column, std::string_view data)
                 : sqlite3_bind_blob64(statement, column, data.data(), data.size(), SQLITE_STATIC);
 }
 
-// Why a path cannot be a database, in an operator's words; empty if nothing is wrong with it to the eye. SQLite's own
-// message would be "unable to open database file" for most of these.
-std::string pathProblem(const std::string& path)
-{
-    struct stat info {};
-    const bool exists = stat(path.c_str(), &info) == 0;
-    if (exists && !S_ISREG(info.st_mode)) {
-        return S_ISDIR(info.st_mode) ? "it is a directory" : "it is not a regular file";
-    }
-    for (const auto& file : {path, path + "-wal", path + "-shm"}) {
-        if (faccessat(AT_FDCWD, file.c_str(), R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT) {
-            return file + ": " + std::strerror(errno);
-        }
-    }
-    // The directory must be writable even if the file exists: the write-ahead log is made beside it.
-    const auto slash = path.find_last_of('/');
-    const std::string directory = slash == 0 ? "/" : path.substr(0, slash);
-    if (stat(directory.c_str(), &info) != 0 ||
-        faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
-        return "directory " + directory + ": " + std::strerror(errno);
-    }
-    return S_ISDIR(info.st_mode) ? "" : directory + " is not a directory";
-}
-
 } // namespace
-
-void SqliteLink::CloseDatabase::operator()(sqlite3* db) const
-{
-    sqlite3_close_v2(db);
-}
-
-void SqliteLink::FinalizeStatement::operator()(sqlite3_stmt* statement) const
-{
-    sqlite3_finalize(statement);
-}
 
 SqliteLink::SqliteLink(const BrokerConfig& config, const BrokerServer& server, LinkOwner& owner)
     : config_(config), path_(server.path), owner_(owner)
@@ -371,19 +320,7 @@ SqliteLink::Result SqliteLink::check(int code, const char* doing)
     if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED) {
         return Result::Busy;
     }
-    std::string text = std::string("cannot ") + doing + " it: ";
-    const bool unusable = primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY || primary == SQLITE_PERM;
-    const std::string problem = unusable ? pathProblem(path_) : "";
-    const int systemError = db_ ? sqlite3_system_errno(db_.get()) : 0;
-    if (!problem.empty()) {
-        text += problem;
-    } else {
-        text += sqlite3_errstr(code);
-        if (systemError != 0 && primary == SQLITE_IOERR) {
-            text += std::string(" (") + std::strerror(systemError) + ")";
-        }
-    }
-    return fail(std::move(text));
+    return fail(std::string("cannot ") + doing + " it: " + sqliteProblem(db_.get(), code, path_));
 }
 
 SqliteLink::Result SqliteLink::fail(std::string text)

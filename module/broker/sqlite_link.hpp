@@ -18,13 +18,10 @@
 #pragma once
 
 #include "broker/link.hpp"
+#include "broker/sqlite_file.hpp"
 
-#include <memory>
 #include <string>
 #include <vector>
-
-struct sqlite3;
-struct sqlite3_stmt;
 
 namespace realtime {
 
@@ -44,13 +41,6 @@ public:
 
 private:
     enum class Result { Done, Busy, Failed };
-    struct CloseDatabase {
-        void operator()(sqlite3* db) const;
-    };
-    struct FinalizeStatement {
-        void operator()(sqlite3_stmt* statement) const;
-    };
-    using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
     struct Item {
         std::uint64_t handle;
         const BrokerEvent* event;
@@ -75,7 +65,7 @@ private:
     LinkOwner& owner_;
     LinkFault fault_;
 
-    std::unique_ptr<sqlite3, CloseDatabase> db_;
+    Database db_;
     Statement insert_, begin_, commit_; // after db_: finalized before it is closed
     bool ready_ = false;
     std::vector<Item> batch_;
