@@ -26,6 +26,7 @@ BrokerEvent brokerEvent(const App& app, const Publication& publication, const Br
     event.socketId = publication.origin;
     event.timeMs = publication.timeMs;
     event.token = publication.token;
+    event.needsConfirm = publication.needsConfirm;
     return event;
 }
 
@@ -37,8 +38,10 @@ Published Publisher::publish(const App& app, const Publication& publication)
     ChannelPolicy policy = app.policyOf(publication.channel);
 
     for (const BrokerRoute& route : *policy.brokers) {
-        Offer offer = find(route.broker)->admits(publication.data.size());
+        Broker& broker = *find(route.broker);
+        Offer offer = broker.admits(publication.data.size());
         if (offer != Offer::Queued) {
+            broker.refused(offer);
             published.status = statusOf(offer);
             return published;
         }
@@ -66,7 +69,10 @@ Published Publisher::publish(const App& app, const Publication& publication)
         break;
     case AppendStatus::Repeated:
         published.status = PublishStatus::Repeated;
-        return published;
+        if (publication.token == 0) {
+            return published;
+        }
+        break;
     case AppendStatus::TooLarge:
         published.status = PublishStatus::TooLarge;
         return published;

@@ -3,6 +3,8 @@
 // Thread     the worker's event loop.
 // Order      an event that a rule sends to brokers is first admitted by all of them, then broadcast, then queued:
 //            what cannot be kept is not broadcast either.
+// Repeats    one that asks for a completion (a token) is given to the brokers again, under the first one's id, since
+//            the worker that took the first may have died in between. Consumers know it by its id.
 #pragma once
 
 #include "app/app.hpp"
@@ -26,8 +28,9 @@ struct Publication {
     std::string_view userId;
     std::string_view idempotencyKey;
     std::int64_t timeMs = 0;
-    std::uint32_t flags = 0; // record_flag
-    std::uint64_t token = 0; // not 0: each broker's completion is to come back with it
+    std::uint32_t flags = 0;   // record_flag
+    std::uint64_t token = 0;   // not 0: each broker's completion is to come back with it
+    bool needsConfirm = false; // and only when the broker itself has the event, not its spool
 };
 
 enum class PublishStatus {

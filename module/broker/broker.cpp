@@ -52,6 +52,7 @@ struct Broker::Shared {
     std::uint64_t tokensOut = 0;    // completions not taken yet, those to come included
     std::uint64_t refusedInRow = 0; // since an event was taken
     std::vector<BrokerNote> notes;  // of the event loop's side
+    std::string lastError;
 };
 
 Broker::Broker(BrokerConfig config, BrokerWakeUp& wakeUp) : Broker(std::move(config), wakeUp, makeLink) {}
@@ -188,12 +189,26 @@ void Broker::takeCompletions(std::vector<Completion>& out)
 void Broker::takeNotes(std::vector<BrokerNote>& out)
 {
     shared_->common.told.exchange(false, std::memory_order_acq_rel);
+    const auto now = stats();
+    if (now.state == BrokerState::Up && !now.spoolFailed && shared_->refusedInRow == 0) {
+        shared_->lastError.clear();
+    }
     BrokerNote note;
     while (shared_->common.notes.pop(note)) {
-        out.push_back(std::move(note));
+        shared_->notes.push_back(std::move(note));
     }
-    out.insert(out.end(), shared_->notes.begin(), shared_->notes.end());
+    for (auto& fresh : shared_->notes) {
+        if (fresh.level == BrokerNote::Level::Error) {
+            shared_->lastError = fresh.text;
+        }
+        out.push_back(std::move(fresh));
+    }
     shared_->notes.clear();
+}
+
+const std::string& Broker::lastError() const
+{
+    return shared_->lastError;
 }
 
 BrokerStats Broker::stats() const

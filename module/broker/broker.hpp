@@ -168,6 +168,8 @@ public:
     void stop();
 
     BrokerStats stats() const;
+    // The last error that takeNotes() has brought, until it is mended; else empty.
+    const std::string& lastError() const;
     const BrokerConfig& config() const { return config_; }
 
 private:

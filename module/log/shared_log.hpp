@@ -36,7 +36,7 @@ inline constexpr std::size_t MaxAppBytes = 64;
 inline constexpr std::size_t MaxChannelBytes = 216; // 200 for users; "#server-to-user-" + a 200-byte id
 
 // Bump at any change of what the bytes mean: processes of two builds may meet at one mapping.
-inline constexpr std::uint32_t LogLayoutVersion = 2;
+inline constexpr std::uint32_t LogLayoutVersion = 3;
 
 // Byte position of a record since the log was made: grows for ever, index in the ring is position % ring size.
 // 0 means "none" (the first record is not at 0).
@@ -236,7 +236,7 @@ public:
     static constexpr std::uint64_t MaxLocateSteps = 1 << 16;
     // A slot has SlotCounters words for its worker to count in; those from FirstGauge on are gauges. When a slot
     // is given up, its counters are added to the retired row and its gauges are cleared.
-    static constexpr std::size_t SlotCounters = 256;
+    static constexpr std::size_t SlotCounters = 320;
     static constexpr std::size_t FirstGauge = 192;
 
     struct Options {

@@ -480,6 +480,13 @@ ngx_command_t commands[] = {
       0,
       nullptr },
 
+    { ngx_string("spool"),
+      InBroker|NGX_CONF_TAKE12,
+      brokerDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
     { ngx_string("confirm"),
       InBroker|NGX_CONF_1MORE,
       brokerDirective,

@@ -179,6 +179,54 @@ void addQueue(BrokerConf& conf, std::span<ngx_str_t> arguments, bool& defaultQue
     queues.push_back(std::move(queue));
 }
 
+// nginx makes the directory if it is missing, and the workers' user its owner, as for its own temporary files.
+void makeAtStart(ngx_conf_t* cf, const ngx_str_t& directory)
+{
+    auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
+    if (path == nullptr) {
+        throw std::bad_alloc();
+    }
+    path->name = directory;
+    path->conf_file = cf->conf_file->file.name.data;
+    path->line = cf->conf_file->line;
+    if (ngx_add_path(cf, &path) != NGX_OK) {
+        throw ConfError("the directory cannot be used");
+    }
+}
+
+// spool DIRECTORY [max=SIZE]
+void setSpool(ngx_conf_t* cf, SpoolConfig& spool, std::span<ngx_str_t> arguments)
+{
+    constexpr off_t Least = 1 << 20;
+    if (!spool.directory.empty()) {
+        throw ConfError("\"spool\" directive is duplicate");
+    }
+    ngx_str_t path = arguments[1];
+    while (path.len > 1 && path.data[path.len - 1] == '/') {
+        path.data[--path.len] = '\0';
+    }
+    if (path.len == 0) {
+        throw ConfError("\"spool\" needs a directory");
+    }
+    if (ngx_conf_full_name(cf->cycle, &path, 0) != NGX_OK) {
+        throw std::bad_alloc();
+    }
+    spool.directory = view(path);
+    if (arguments.size() > 2) {
+        std::string_view text = view(arguments[2]);
+        if (!takePrefix(text, "max=")) {
+            throw ConfError("invalid parameter " + quoted(text));
+        }
+        ngx_str_t value = borrow(text);
+        const off_t size = ngx_parse_offset(&value);
+        if (size == NGX_ERROR || size < Least) {
+            throw ConfError("invalid size " + quoted(text) + ": at least 1m");
+        }
+        spool.maxBytes = static_cast<std::uint64_t>(size);
+    }
+    makeAtStart(cf, path);
+}
+
 // confirm TIME [window=N]: how long a confirm may take, how many may be under way
 void setConfirm(BrokerConfig& broker, std::span<ngx_str_t> arguments)
 {
@@ -222,6 +270,10 @@ void checkBroker(const BrokerConfig& broker)
         if (server.scheme == BrokerServer::Scheme::Amqps && broker.tlsCa.empty()) {
             throw ConfError("realtime_broker " + quoted(broker.name) +
                             " has an amqps server and needs \"tls_ca\"");
+        }
+        if (server.scheme == BrokerServer::Scheme::Sqlite && !broker.spool.directory.empty()) {
+            throw ConfError("realtime_broker " + quoted(broker.name) +
+                            " has a sqlite server, which is durable itself: it takes no \"spool\"");
         }
     }
 }
@@ -503,6 +555,8 @@ char* brokerDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
             setExchange(broker, arguments);
         } else if (name == "queue") {
             addQueue(broker, arguments, defaultQueue);
+        } else if (name == "spool") {
+            setSpool(cf, broker.config.spool, arguments);
         } else if (name == "confirm") {
             setConfirm(broker.config, arguments);
         } else if (name == "heartbeat") {

@@ -49,7 +49,15 @@ enum class Gauge : std::size_t {
 // A row of words for each broker, in the order of the configuration.
 inline constexpr std::size_t MaxBrokers = 8;
 enum class BrokerCounter : std::size_t { Offered, Confirmed, Failed, Refused, Reconnects, Count };
-enum class BrokerGauge : std::size_t { State, QueuedEvents, QueuedBytes, Count };
+enum class BrokerGauge : std::size_t {
+    State,
+    QueuedEvents,
+    QueuedBytes,
+    SpoolEvents,
+    SpoolBytes,
+    SpoolFailed,
+    Count
+};
 
 // Connections of an app with max_connections.
 inline constexpr std::size_t MaxCountedApps = 16;
@@ -71,7 +79,7 @@ constexpr std::size_t word(std::size_t broker, BrokerCounter counter)
 }
 constexpr std::size_t word(std::size_t broker, BrokerGauge gauge)
 {
-    return SharedLog::FirstGauge + 16 + broker * 4 + static_cast<std::size_t>(gauge);
+    return SharedLog::FirstGauge + 16 + broker * 8 + static_cast<std::size_t>(gauge);
 }
 constexpr std::size_t word(AppGauge app)
 {
@@ -80,6 +88,7 @@ constexpr std::size_t word(AppGauge app)
 static_assert(word(Counter::Count) <= 128);
 static_assert(word(MaxBrokers, BrokerCounter::Offered) <= SharedLog::FirstGauge);
 static_assert(word(MaxBrokers, BrokerGauge::State) <= word(AppGauge{0}));
+static_assert(static_cast<std::size_t>(BrokerGauge::Count) <= 8);
 static_assert(word(Gauge::End) <= word(0, BrokerGauge::State));
 
 class Counters {

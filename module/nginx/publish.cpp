@@ -81,7 +81,7 @@ public:
     void stored(std::uint64_t, bool good) override
     {
         if (!good) {
-            finish(NGX_HTTP_SERVICE_UNAVAILABLE);
+            finish(NGX_HTTP_GATEWAY_TIME_OUT);
         } else if (--published_.stores == 0) {
             finish(NGX_HTTP_OK);
         }
@@ -95,10 +95,9 @@ private:
             if (status == NGX_HTTP_OK) {
                 return answer(r, status, published_);
             }
-            if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-                return refuseForNow(r, "the event was broadcast, but no broker has stored it");
-            }
-            return respondError(r, status, "no broker has confirmed the event in time; it stays queued");
+            // Not 503, which means that it was not broadcast either.
+            return respondError(r, status,
+                                "the event was broadcast, but is not confirmed yet; it stays queued");
         });
         ngx_connection_t* c = r->connection;
         ngx_http_finalize_request(r, rc);
@@ -149,6 +148,7 @@ ngx_int_t publishBody(ngx_http_request_t* r)
 
     PendingPublish* pending = conf.ack == Ack::Log ? nullptr : new PendingPublish(r);
     publication.token = pending != nullptr ? pending->token() : 0;
+    publication.needsConfirm = conf.ack == Ack::Broker;
     Published published = worker.publish(conf.app->app, publication);
     switch (published.status) {
     case PublishStatus::Published:

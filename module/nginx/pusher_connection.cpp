@@ -625,20 +625,15 @@ private:
         publication.timeMs = Worker::nowMs();
         publication.token = token;
         Published published = worker.publish(*app_, publication);
-        if (published.status == PublishStatus::Repeated) {
-            worker.forgetAck(token);
-            worker.counters().add(Counter::PublishRepeated);
-            acknowledge(message.ref, toString(published.id));
-            return;
-        }
-        if (published.status != PublishStatus::Published) {
+        const bool repeated = published.status == PublishStatus::Repeated;
+        if (!repeated && published.status != PublishStatus::Published) {
             worker.forgetAck(token);
             worker.counters().add(Counter::PublishRefused);
             publishError(message, 503, "The event could not be stored");
             return;
         }
-        worker.counters().add(Counter::PublishedWebSocket);
-        worker.counters().add(Counter::PublishedBytes, message.data.size());
+        worker.counters().add(repeated ? Counter::PublishRepeated : Counter::PublishedWebSocket);
+        worker.counters().add(Counter::PublishedBytes, repeated ? 0 : message.data.size());
         std::string id = toString(published.id);
         if (token == 0) {
             acknowledge(message.ref, id);

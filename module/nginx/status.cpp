@@ -118,16 +118,20 @@ struct Snapshot {
     Totals totals;
     std::vector<std::pair<std::string_view, LogStats>> zones;
     std::vector<std::string_view> brokers;
+    std::vector<std::string_view> brokerErrors; // as this worker sees them
 };
 
 Snapshot takeSnapshot(Worker& worker)
 {
-    Snapshot snapshot{Totals(worker.hub().log(0).log), {}, {}};
+    Snapshot snapshot{Totals(worker.hub().log(0).log), {}, {}, {}};
     for (std::uint32_t i = 0; i < worker.hub().logCount(); i++) {
         snapshot.zones.emplace_back(worker.conf().zones[i]->name, worker.hub().log(i).log.stats());
     }
     for (const auto& broker : worker.conf().brokers) {
         snapshot.brokers.push_back(broker->config.name);
+    }
+    for (const NamedBroker& broker : worker.brokers()) {
+        snapshot.brokerErrors.push_back(broker.broker->lastError());
     }
     return snapshot;
 }
@@ -176,14 +180,21 @@ void appendZone(std::string& out, const LogStats& stats)
     zone.number("slots_in_use", stats.slotsInUse);
 }
 
-void appendBroker(std::string& out, const Totals& totals, std::size_t index)
+void appendBroker(std::string& out, const Snapshot& snapshot, std::size_t index)
 {
+    const Totals& totals = snapshot.totals;
     JsonObject broker(out);
     broker.text("state", toString(totals.worstState(index)));
     broker.number("queued", totals[word(index, BrokerGauge::QueuedEvents)]);
     broker.number("queued_bytes", totals[word(index, BrokerGauge::QueuedBytes)]);
+    broker.number("spool_events", totals[word(index, BrokerGauge::SpoolEvents)]);
+    broker.number("spool_bytes", totals[word(index, BrokerGauge::SpoolBytes)]);
+    broker.number("spool_failed_workers", totals[word(index, BrokerGauge::SpoolFailed)]);
     for (const BrokerMetric& metric : BrokerMetrics) {
         broker.number(metric.name, totals[word(index, metric.counter)]);
+    }
+    if (index < snapshot.brokerErrors.size() && !snapshot.brokerErrors[index].empty()) {
+        broker.text("last_error", snapshot.brokerErrors[index]);
     }
 }
 
@@ -223,7 +234,7 @@ std::string renderJson(const Snapshot& snapshot)
         {
             JsonObject brokers(root.key("brokers"));
             for (std::size_t i = 0; i < snapshot.brokers.size(); i++) {
-                appendBroker(brokers.key(snapshot.brokers[i]), snapshot.totals, i);
+                appendBroker(brokers.key(snapshot.brokers[i]), snapshot, i);
             }
         }
     }
@@ -314,6 +325,12 @@ void exposeBrokers(Exposition& out, const Snapshot& snapshot)
     each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::QueuedEvents)]; });
     out.family("broker_queued_bytes", true, "Their bytes");
     each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::QueuedBytes)]; });
+    out.family("broker_spool_events", true, "Events in the spool");
+    each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::SpoolEvents)]; });
+    out.family("broker_spool_bytes", true, "Their bytes");
+    each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::SpoolBytes)]; });
+    out.family("broker_spool_failed_workers", true, "Workers that cannot use their spool now");
+    each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::SpoolFailed)]; });
     for (const BrokerMetric& metric : BrokerMetrics) {
         out.family(std::string("broker_") + metric.name, false, metric.help);
         each([&](std::size_t i) { return snapshot.totals[word(i, metric.counter)]; });

@@ -127,9 +127,13 @@ void Worker::claimMissingSlots()
 
 void Worker::openBrokers()
 {
+    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle_->conf_ctx, ngx_core_module));
+    const ngx_int_t workers = ngx_process == NGX_PROCESS_SINGLE ? 1 : core->worker_processes;
     brokerEvents_.watch([this] { onBrokerEvent(); });
     for (const auto& broker : conf_.brokers) {
-        brokers_.push_back({broker->config.name, std::make_unique<Broker>(broker->config, brokerEvents_)});
+        BrokerConfig config = broker->config;
+        config.spool.maxBytes /= static_cast<std::uint64_t>(std::max<ngx_int_t>(workers, 1));
+        brokers_.push_back({config.name, std::make_unique<Broker>(config, brokerEvents_)});
     }
 }
 
@@ -440,6 +444,9 @@ void Worker::publishStats()
         counters_.set(word(i, BrokerGauge::State), static_cast<std::uint64_t>(stats.state));
         counters_.set(word(i, BrokerGauge::QueuedEvents), stats.queuedEvents);
         counters_.set(word(i, BrokerGauge::QueuedBytes), stats.queuedBytes);
+        counters_.set(word(i, BrokerGauge::SpoolEvents), stats.spoolEvents);
+        counters_.set(word(i, BrokerGauge::SpoolBytes), stats.spoolBytes);
+        counters_.set(word(i, BrokerGauge::SpoolFailed), stats.spoolFailed ? 1 : 0);
     }
 }
 

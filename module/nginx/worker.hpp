@@ -51,6 +51,7 @@ public:
     Worker& operator=(const Worker&) = delete;
 
     Hub& hub() { return *hub_; }
+    const std::vector<NamedBroker>& brokers() const { return brokers_; }
     Counters& counters() { return counters_; }
     const MainConf& conf() const { return conf_; }
     Endpoint& endpointOf(const LocConf& conf);
