@@ -65,10 +65,10 @@ Subscription* Subscriber::follows(std::string_view app, std::string_view channel
     return s;
 }
 
-Hub::Hub(std::vector<HubLog> logs)
+Hub::Hub(const std::vector<HubLog>& logs)
 {
     logs_.reserve(logs.size());
-    for (HubLog& log : logs) {
+    for (const HubLog& log : logs) {
         LogPosition head = log.log.head();
         logs_.push_back(LogState{log, head, {}});
     }
@@ -112,7 +112,8 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
         }
         Subscription* subscription = add(state, subscriber, request, result);
         if (subscription == nullptr) {
-            for (std::size_t i = added.size(); i > 0; i--) { // the newest is the head of the list
+            // The newest is the head of the list.
+            for (; !added.empty() && subscriber.subscriptions_ != nullptr; added.pop_back()) {
                 remove(subscriber, &subscriber.subscriptions_);
             }
             return {Joined::ChannelsFull, false, nullptr, 0};

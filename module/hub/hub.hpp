@@ -76,7 +76,7 @@ public:
     static constexpr std::size_t MaxTurnBytes = 1 << 20;
     static constexpr std::size_t ReplayBytes = 64 << 10;
 
-    explicit Hub(std::vector<HubLog> logs);
+    explicit Hub(const std::vector<HubLog>& logs);
     ~Hub();
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
@@ -123,7 +123,7 @@ private:
 
     bool wants(const ChannelRef& channel) const override;
     Subscription* add(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
-                      JoinResult& result);
+                      JoinResult& joined);
     std::uint32_t remove(Subscriber& subscriber, Subscription** link);
 
     bool drainLog(LogState& state);

@@ -125,8 +125,8 @@ char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child)
     auto& prev = *static_cast<LocConf*>(parent);
     auto& conf = *static_cast<LocConf*>(child);
 
-    ngx_conf_merge_size_value(conf.maxMessageBytes, prev.maxMessageBytes, 64 * 1024);
-    ngx_conf_merge_size_value(conf.bufferBytes, prev.bufferBytes, 1024 * 1024);
+    ngx_conf_merge_size_value(conf.maxMessageBytes, prev.maxMessageBytes, std::size_t{64} * 1024);
+    ngx_conf_merge_size_value(conf.bufferBytes, prev.bufferBytes, std::size_t{1024} * 1024);
     ngx_conf_merge_msec_value(conf.ping, prev.ping, 25000);
     ngx_conf_merge_msec_value(conf.timeout, prev.timeout, 60000);
     if (conf.origins == nullptr) {

@@ -115,12 +115,12 @@ inline constexpr ngx_uint_t InApp = 0x00200000;
 inline constexpr ngx_uint_t InChannels = 0x00400000;
 
 // conf_blocks.cpp: realtime_broker, realtime_app, channels, and what stands in them.
-char* brokerBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
-char* brokerDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
-char* appBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
-char* appDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
-char* channelsBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
-char* channelsDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* brokerBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
+char* brokerDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
+char* appBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
+char* appDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
+char* channelsBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
+char* channelsDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
 // Names that could not be looked up while the file was read. Logs and fails like `nginx -t` wants.
 ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf);
 
@@ -136,14 +136,14 @@ ngx_int_t pusherApiHandler(ngx_http_request_t* r);
 ngx_int_t addVariables(ngx_conf_t* cf);
 
 // zone.cpp
-char* zoneDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf);
+char* zoneDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
 // In the master, before it forks: the descriptors that wake workers.
 ngx_int_t makeWakeDescriptors(MainConf& conf, ngx_log_t* log);
 
 // conf.cpp
 extern ngx_command_t commands[];
 void* createMainConf(ngx_conf_t* cf);
-char* initMainConf(ngx_conf_t* cf, void* conf);
+char* initMainConf(ngx_conf_t* cf, void* data);
 void* createLocConf(ngx_conf_t* cf);
 char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child);
 ngx_int_t postconfiguration(ngx_conf_t* cf);

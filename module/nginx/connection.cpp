@@ -84,9 +84,9 @@ void Connection::detachHandler(ngx_event_t* event)
 {
     auto* c = static_cast<ngx_connection_t*>(event->data);
     auto* r = static_cast<ngx_http_request_t*>(c->data);
-    auto* self = static_cast<Connection*>(contextOf(r).outlet);
-    if (!guardVoid(c->log, [&] { self->detach(); })) {
-        self->destroy();
+    auto& self = outletOf<Connection>(r);
+    if (!guardVoid(c->log, [&] { self.detach(); })) {
+        self.destroy();
     }
 }
 

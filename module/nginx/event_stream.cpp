@@ -151,8 +151,8 @@ public:
         started_ = true;
         request_->read_event_handler = ngx_http_test_reading;
         request_->write_event_handler = [](ngx_http_request_t* r) {
-            auto* self = static_cast<RequestStream*>(contextOf(r).outlet);
-            guardVoid(r->connection->log, [&] { self->flush(); });
+            auto& self = outletOf<RequestStream>(r);
+            guardVoid(r->connection->log, [&] { self.flush(); });
         };
         flush();
     }

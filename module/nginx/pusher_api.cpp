@@ -154,6 +154,7 @@ private:
             return succeed(r_, pusher::EmptyBody);
         }
         std::vector<pusher::Attributes> attributes;
+        attributes.reserve(triggers.size());
         for (const pusher::Trigger& trigger : triggers) {
             attributes.push_back(attributesOf(trigger.info, trigger.channels.front()));
         }

@@ -44,7 +44,7 @@ public:
     // Presence: what the subscription is to be answered with. `self`: who is not told of itself.
     MemberJoined join(const App& app, const Subscription& subscription, std::string_view userId,
                       std::string_view info, ConnectionId self);
-    void leave(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t log,
+    void leave(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t index,
                std::string_view userId);
 
     void cacheMiss(const App& app, std::string_view channel);

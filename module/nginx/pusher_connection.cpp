@@ -84,7 +84,7 @@ public:
         pusher::appendConnectionEstablished(text, toString(skips()), app_->pusher.activitySeconds);
         send(text);
         if (app_->pusher.authorizeSeconds != 0) {
-            authorizeBy_ = ngx_current_msec + app_->pusher.authorizeSeconds * 1000;
+            authorizeBy_ = ngx_current_msec + ngx_msec_t{app_->pusher.authorizeSeconds} * 1000;
             Worker::current()->expectAuthorization(*this, authorizeBy_);
         }
     }

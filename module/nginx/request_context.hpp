@@ -36,6 +36,13 @@ inline RequestContext& contextOf(ngx_http_request_t* r)
     return *context;
 }
 
+// Of a request that was given one of this type.
+template <class T> T& outletOf(ngx_http_request_t* r)
+{
+    auto* context = static_cast<RequestContext*>(ngx_http_get_module_ctx(r, ngx_http_realtime_module));
+    return *static_cast<T*>(context->outlet);
+}
+
 // The endpoint's channels with their variables filled in; views into the request's pool. Empty if one is not a valid
 // name: `bad` then holds it.
 std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& conf, std::string_view& bad);

@@ -36,7 +36,7 @@ ngx_int_t respond(ngx_http_request_t* r, ngx_uint_t status, std::string_view con
                   std::string_view body)
 {
     discardBody(r);
-    ngx_buf_t* buffer = ngx_create_temp_buf(r->pool, body.size() == 0 ? 1 : body.size());
+    ngx_buf_t* buffer = ngx_create_temp_buf(r->pool, body.empty() ? 1 : body.size());
     if (buffer == nullptr) {
         throw std::bad_alloc();
     }

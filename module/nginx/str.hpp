@@ -23,7 +23,7 @@ inline ngx_str_t borrow(std::string_view s)
 
 inline ngx_str_t copyTo(ngx_pool_t* pool, std::string_view s)
 {
-    auto* data = static_cast<u_char*>(ngx_pnalloc(pool, s.size() == 0 ? 1 : s.size()));
+    auto* data = static_cast<u_char*>(ngx_pnalloc(pool, s.empty() ? 1 : s.size()));
     if (data == nullptr) {
         throw std::bad_alloc();
     }

@@ -59,12 +59,12 @@ public:
     // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
     Published publish(const App& app, const Publication& publication);
     // Appends a record that no publisher has sent, and no broker gets.
-    AppendResult append(std::uint32_t log, const NewRecord& record);
+    AppendResult append(std::uint32_t index, const NewRecord& record);
     // Delivers what is in the logs at the end of this turn.
     void drainSoon() { turnEnd_.atTurnEnd(); }
     // The event that a cache channel keeps; false: none, or it is older than it is kept.
-    bool readKept(std::uint32_t log, ChannelRef channel, RecordArena& arena, LogRecord& record);
-    static constexpr std::int64_t KeptMs = 30 * 60 * 1000;
+    bool readKept(std::uint32_t index, ChannelRef channel, RecordArena& arena, LogRecord& record);
+    static constexpr std::int64_t KeptMs = std::int64_t{30} * 60 * 1000;
     // Hub::join(); the caller calls pump() next.
     JoinResult join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
                     const Since& since);
@@ -95,7 +95,7 @@ public:
     IdleList& closing() { return closing_; }
 
     // For reading from sockets, shared by all connections of the worker.
-    static constexpr std::size_t ReadBytes = 64 * 1024;
+    static constexpr std::size_t ReadBytes = std::size_t{64} * 1024;
     char* readBuffer() { return readBuffer_.get(); }
 
     static std::int64_t nowMs(); // Unix, by nginx's cached time
