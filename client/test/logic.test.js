@@ -161,13 +161,13 @@ test('too late to repeat safely, it says so instead', async t => {
   const server = new FakeServer();
   const rt = server.connect(t);
   server.socket.establish();
-  const [tried, fresh] = [rt.publish('a', 'e', 1), null];
+  const tried = rt.publish('a', 'e', 1);
   server.socket.drop();
   const later = rt.publish('a', 'e', 2);
   mock.timers.tick(280000);
   server.socket.establish();
   await assert.rejects(tried, { code: 'uncertain' });
-  assert.deepEqual(server.socket.published().map(one => one.data), ['2'], `not sent again ${fresh}`);
+  assert.deepEqual(server.socket.published().map(one => one.data), ['2']);
   server.socket.acknowledge(server.socket.published()[0]);
   await later;
 });
@@ -227,6 +227,29 @@ test('429 and 503 are tried again, what else is refused is told by a typed error
     server.socket.reject(server.socket.published().at(-1), status, 'because');
     await assert.rejects(refused, error => error instanceof RealtimeError && error.code === code && /because/.test(error.message));
   }
+});
+
+test('the pause after a 429 doubles while it goes on, and begins anew once a message is taken', t => {
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
+  t.after(() => mock.timers.reset());
+  const random = mock.method(Math, 'random', () => 0.999);
+  t.after(() => random.mock.restore());
+  const server = new FakeServer();
+  const rt = server.connect(t, { backoff: { min: 1000, max: 60000 } });
+  server.socket.establish();
+  const rejectedFor = longest => {
+    const before = server.socket.published().length;
+    server.socket.reject(server.socket.published().at(-1), 429);
+    mock.timers.tick(100 + longest - 10);
+    assert.equal(server.socket.published().length, before);
+    mock.timers.tick(10);
+    assert.equal(server.socket.published().length, before + 1);
+  };
+  rt.publish('a', 'e', 1).catch(() => {});
+  [1000, 2000, 4000].forEach(rejectedFor);
+  server.socket.acknowledge(server.socket.published().at(-1));
+  rt.publish('a', 'e', 2).catch(() => {});
+  rejectedFor(1000);
 });
 
 test('close() rejects what waits', async t => {
