@@ -281,6 +281,33 @@ void bindQueue(const RabbitMq& server, bool bound)
     amqp_destroy_connection(connection);
 }
 
+// A second queue that takes one message and refuses the rest, which makes RabbitMQ nack them, though the first queue has
+// them. (A limit on that one would be no fault but a loss: RabbitMQ drops what is too much already.)
+void bindFullQueue(const RabbitMq& server, bool there)
+{
+    amqp_connection_state_t connection = amqp_new_connection();
+    if (amqp_socket_open(amqp_tcp_socket_new(connection), "127.0.0.1", server.port()) == AMQP_STATUS_OK) {
+        amqp_login(connection, "/", 0, 131'072, 0, AMQP_SASL_METHOD_PLAIN, "guest", "guest");
+        amqp_channel_open(connection, 1);
+        const auto queue = amqp_cstring_bytes("fault.full");
+        if (there) {
+            amqp_table_entry_t entries[2] = {};
+            entries[0].key = amqp_cstring_bytes("x-max-length");
+            entries[0].value.kind = AMQP_FIELD_KIND_I32;
+            entries[0].value.value.i32 = 1;
+            entries[1].key = amqp_cstring_bytes("x-overflow");
+            entries[1].value.kind = AMQP_FIELD_KIND_UTF8;
+            entries[1].value.value.bytes = amqp_cstring_bytes("reject-publish");
+            amqp_queue_declare(connection, 1, queue, 0, 0, 0, 0, {2, entries});
+            amqp_queue_bind(connection, 1, queue, amqp_cstring_bytes(Exchange), amqp_cstring_bytes("#"),
+                            amqp_empty_table);
+        } else {
+            amqp_queue_delete(connection, 1, queue, 0, 0);
+        }
+    }
+    amqp_destroy_connection(connection);
+}
+
 // Makes the next publish a channel exception; nginx declares the exchange again when it comes back.
 void deleteExchange(const RabbitMq& server)
 {
@@ -348,10 +375,9 @@ public:
              }},
             {"refused (nack)", 2,
              [&rabbit, pause] {
-                 control(rabbit, {"set_policy", "full", "^fault",
-                                  R"({"max-length":1,"overflow":"reject-publish"})", "--apply-to", "queues"});
+                 bindFullQueue(rabbit, true);
                  pause(2'000);
-                 control(rabbit, {"clear_policy", "full"});
+                 bindFullQueue(rabbit, false);
              }},
             {"unroutable", 3,
              [&rabbit, pause] {
@@ -548,6 +574,7 @@ TEST(every_acknowledged_event_reaches_the_queue_whatever_dies)
         }
         publishers.stop();
         bindQueue(rabbit, true);
+        bindFullQueue(rabbit, false);
         awaitDrained(nginx);
         const auto result = compare(rabbit, publishers.acknowledged());
         events += publishers.acknowledged().size();
