@@ -59,6 +59,7 @@ private:
 struct BrokerRoute {
     std::string broker;                   // its name
     std::optional<RoutingKey> routingKey; // none: the channel's name
+    std::string exchange = {};            // empty: the broker's first
 };
 
 // A rate such as 50r/s or 30r/m: at most so many events a second on average, bursts of one second's worth.

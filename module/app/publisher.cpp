@@ -22,6 +22,7 @@ BrokerEvent brokerEvent(const App& app, const Publication& publication, const Br
     event.routingKey =
         route.routingKey ? route.routingKey->expand(app.id, publication.channel, event.event, policy.captures)
                          : std::string(publication.channel);
+    event.exchange = route.exchange;
     event.userId = publication.userId;
     event.socketId = publication.origin;
     event.timeMs = publication.timeMs;

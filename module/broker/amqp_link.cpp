@@ -32,17 +32,33 @@ template <class Method> const Method& as(const amqp_method_t& method)
 AmqpLink::AmqpLink(const BrokerConfig& config, const BrokerServer& server, LinkOwner& owner)
     : config_(config), owner_(owner), connection_(config, server, *this)
 {
+    planDeclarations();
+}
+
+void AmqpLink::planDeclarations()
+{
     using Kind = Declaration::Kind;
-    if (!config.exchange.name.empty()) { // the default exchange is always there
-        declarations_.push_back({Kind::Exchange, config.exchange.name, config.exchange.type});
+    std::vector<const ExchangeConfig*> exchanges{&config_.exchange};
+    for (const auto& exchange : config_.moreExchanges) {
+        exchanges.push_back(&exchange);
     }
-    for (const auto& queue : config.queues) {
-        declarations_.push_back({Kind::Queue, queue.name, queue.type});
-        if (config.exchange.name.empty()) {
+    for (const auto* exchange : exchanges) {
+        if (!exchange->name.empty()) { // the default exchange is always there
+            declarations_.push_back({Kind::Exchange, exchange->name, exchange->type});
+        }
+    }
+    for (const auto& queue : config_.queues) {
+        declarations_.push_back(
+            {.kind = Kind::Queue, .name = queue.name, .argument = queue.type, .queue = &queue});
+        const auto& name = queue.exchange.empty() ? config_.exchange.name : queue.exchange;
+        if (name.empty()) {
             continue; // which binds every queue by its name
         }
+        const auto exchange = std::find_if(exchanges.begin(), exchanges.end(),
+                                           [&](const auto* one) { return one->name == name; });
+        const bool byHeaders = exchange != exchanges.end() && (*exchange)->type == "headers";
         for (const auto& key : queue.bindings) {
-            declarations_.push_back({Kind::Binding, queue.name, key});
+            declarations_.push_back({Kind::Binding, queue.name, key, name, byHeaders, &queue});
         }
     }
 }
@@ -119,7 +135,8 @@ void AmqpLink::submit(std::uint64_t handle, const BrokerEvent& event)
         properties.content_type = amqpBytes(cut(event.contentType, MaxShortString, "content type"));
     }
     amqp_basic_publish_t publish{};
-    publish.exchange = amqpBytes(cut(config_.exchange.name, MaxShortString, "exchange"));
+    const auto& exchange = event.exchange.empty() ? config_.exchange.name : event.exchange;
+    publish.exchange = amqpBytes(cut(exchange, MaxShortString, "exchange"));
     publish.routing_key = amqpBytes(cut(event.routingKey, MaxShortString, "routing key"));
     publish.mandatory = 1;
     if (!connection_.publish(Channel, publish, properties, event.data)) {
@@ -215,35 +232,71 @@ bool AmqpLink::declare(const Declaration& declaration)
         exchange.durable = 1;
         return connection_.send(Channel, AMQP_EXCHANGE_DECLARE_METHOD, &exchange);
     }
-    case Declaration::Kind::Queue: {
-        amqp_table_entry_t type = textEntry("x-queue-type", declaration.argument);
-        amqp_queue_declare_t queue{};
-        queue.queue = amqpBytes(declaration.name);
-        queue.durable = 1;
-        queue.arguments = {1, &type};
-        return connection_.send(Channel, AMQP_QUEUE_DECLARE_METHOD, &queue);
-    }
-    case Declaration::Kind::Binding: {
-        amqp_queue_bind_t binding{};
-        binding.queue = amqpBytes(declaration.name);
-        binding.exchange = amqpBytes(config_.exchange.name);
-        binding.routing_key = amqpBytes(declaration.argument);
-        return connection_.send(Channel, AMQP_QUEUE_BIND_METHOD, &binding);
-    }
+    case Declaration::Kind::Queue:
+        return declareQueue(*declaration.queue);
+    case Declaration::Kind::Binding:
+        return bindQueue(declaration);
     }
     return false;
 }
 
+bool AmqpLink::declareQueue(const QueueConfig& config)
+{
+    std::vector<amqp_table_entry_t> entries{textEntry("x-queue-type", config.type)};
+    for (const auto& argument : config.arguments) {
+        amqp_table_entry_t entry = textEntry(argument.name.c_str(), {});
+        if (const auto* text = std::get_if<std::string>(&argument.value)) {
+            entry.value.value.bytes = amqpBytes(*text);
+        } else if (const auto* number = std::get_if<std::int64_t>(&argument.value)) {
+            entry.value.kind = AMQP_FIELD_KIND_I64;
+            entry.value.value.i64 = *number;
+        } else {
+            entry.value.kind = AMQP_FIELD_KIND_BOOLEAN;
+            entry.value.value.boolean = std::get<bool>(argument.value) ? 1 : 0;
+        }
+        entries.push_back(entry);
+    }
+    amqp_queue_declare_t queue{};
+    queue.queue = amqpBytes(config.name);
+    queue.durable = 1;
+    queue.arguments = {static_cast<int>(entries.size()), entries.data()};
+    return connection_.send(Channel, AMQP_QUEUE_DECLARE_METHOD, &queue);
+}
+
+bool AmqpLink::bindQueue(const Declaration& declaration)
+{
+    amqp_queue_bind_t binding{};
+    binding.queue = amqpBytes(declaration.name);
+    binding.exchange = amqpBytes(declaration.exchange);
+    if (!declaration.byHeaders || declaration.argument == "#") {
+        binding.routing_key = amqpBytes(declaration.argument);
+        return connection_.send(Channel, AMQP_QUEUE_BIND_METHOD, &binding);
+    }
+    std::vector<amqp_table_entry_t> entries{textEntry("x-match", "all")};
+    for (std::string_view rest = declaration.argument; !rest.empty();) {
+        const auto end = std::min(rest.find(','), rest.size());
+        const auto pair = rest.substr(0, end);
+        const auto colon = std::min(pair.find(':'), pair.size());
+        amqp_table_entry_t entry = textEntry("", pair.substr(std::min(colon + 1, pair.size())));
+        entry.key = amqpBytes(pair.substr(0, colon));
+        entries.push_back(entry);
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    binding.arguments = {static_cast<int>(entries.size()), entries.data()};
+    return connection_.send(Channel, AMQP_QUEUE_BIND_METHOD, &binding);
+}
+
 std::string AmqpLink::describe(const Declaration& declaration) const
 {
-    const auto& [kind, name, argument] = declaration;
-    switch (kind) {
+    const auto& name = declaration.name;
+    const auto& argument = declaration.argument;
+    switch (declaration.kind) {
     case Declaration::Kind::Exchange:
         return "declaring exchange \"" + name + "\" (" + argument + ", durable)";
     case Declaration::Kind::Queue:
         return "declaring queue \"" + name + "\" (" + argument + ", durable)";
     case Declaration::Kind::Binding:
-        return "binding queue \"" + name + "\" to exchange \"" + config_.exchange.name + "\" by \"" +
+        return "binding queue \"" + name + "\" to exchange \"" + declaration.exchange + "\" by \"" +
                argument + "\"";
     }
     return {};
@@ -264,8 +317,8 @@ void AmqpLink::onChannelClose(const amqp_channel_close_t& close)
 void AmqpLink::onReturn(const amqp_basic_return_t& returned)
 {
     owner_.onNote(BrokerNote::Level::Warn,
-                  "a message came back from exchange \"" + config_.exchange.name + "\", routing key \"" +
-                      std::string(toView(returned.routing_key)) + "\": " +
+                  "a message came back from exchange \"" + std::string(toView(returned.exchange)) +
+                      "\", routing key \"" + std::string(toView(returned.routing_key)) + "\": " +
                       amqpReply(returned.reply_code, returned.reply_text) + "; it is sent again later",
                   "returned");
 }

@@ -38,8 +38,11 @@ private:
     struct Declaration {
         enum class Kind { Exchange, Queue, Binding };
         Kind kind;
-        std::string name;     // exchange or queue
-        std::string argument; // type of exchange or queue, or the routing key of the binding
+        std::string name;          // exchange or queue
+        std::string argument;      // type of exchange or queue, or the routing key of the binding
+        std::string exchange = {}; // of a binding
+        bool byHeaders = false;    // the binding's argument is "NAME:VALUE,..."
+        const QueueConfig* queue = nullptr;
     };
 
     // A message that is not confirmed yet, or is while an earlier one is not.
@@ -58,7 +61,10 @@ private:
     void onBlocked(bool blocked, std::string_view reason) override;
 
     void declareNext();
+    void planDeclarations();
     bool declare(const Declaration& declaration);
+    bool declareQueue(const QueueConfig& config);
+    bool bindQueue(const Declaration& declaration);
     void onChannelClose(const amqp_channel_close_t& close);
     void onReturn(const amqp_basic_return_t& returned);
     void onSettled(std::uint64_t tag, bool multiple, bool accepted);

@@ -16,7 +16,7 @@ std::uint64_t costOf(const BrokerEvent& event)
 {
     return sizeof(PendingEvent) + event.messageId.size() + event.app.size() + event.channel.size() +
            event.event.size() + event.contentType.size() + event.data.size() + event.routingKey.size() +
-           event.userId.size() + event.socketId.size();
+           event.userId.size() + event.socketId.size() + event.exchange.size();
 }
 
 } // namespace

@@ -28,6 +28,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace realtime {
@@ -52,10 +53,19 @@ struct ExchangeConfig {
     std::string type = "topic"; // topic, direct, fanout, headers
 };
 
+// As RabbitMQ names it ("x-max-length"); integers and truth values are told from texts.
+struct QueueArgument {
+    std::string name;
+    std::variant<std::string, std::int64_t, bool> value;
+};
+
 struct QueueConfig {
     std::string name = "realtime.events";
     std::string type = "classic"; // classic, quorum, stream
-    std::vector<std::string> bindings{"#"};
+    std::vector<std::string> bindings{
+        "#"};                  // headers exchange: "NAME:VALUE,...", all of which must match; "#": any
+    std::string exchange = {}; // that it is bound to; empty: BrokerConfig::exchange
+    std::vector<QueueArgument> arguments = {};
 };
 
 // Where events wait durably while the broker is away (broker/spool.hpp).
@@ -66,10 +76,11 @@ struct SpoolConfig {
 
 struct BrokerConfig {
     std::string name;
-    std::vector<BrokerServer> servers; // all of one kind (amqp and amqps may mix); failover in order
-    ExchangeConfig exchange;
-    std::vector<QueueConfig> queues;    // declared; empty: the operator made them
-    std::string tlsCa, tlsCert, tlsKey; // PEM files; tlsCert may hold the key too
+    std::vector<BrokerServer> servers;         // all of one kind (amqp and amqps may mix); failover in order
+    ExchangeConfig exchange;                   // where events go if they do not say
+    std::vector<ExchangeConfig> moreExchanges; // declared too
+    std::vector<QueueConfig> queues;           // declared; empty: the operator made them
+    std::string tlsCa, tlsCert, tlsKey;        // PEM files; tlsCert may hold the key too
     std::chrono::seconds heartbeat{20};
     std::chrono::milliseconds confirmTimeout{10'000}; // no confirm for so long: reconnect
     std::size_t maxQueuedBytes = 64 << 20;
@@ -83,6 +94,7 @@ struct BrokerConfig {
 // What a broker gets of one event (design 1.5).
 struct BrokerEvent {
     std::string messageId, app, channel, event, contentType, data, routingKey, userId, socketId;
+    std::string exchange; // empty: BrokerConfig::exchange
     std::int64_t timeMs = 0;
     std::uint64_t token = 0;   // not 0: a completion is wanted
     bool needsConfirm = false; // and only the broker's own confirm counts, not that the spool has it

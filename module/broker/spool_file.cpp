@@ -29,6 +29,7 @@ CREATE TABLE spool (
     routing_key  TEXT,
     user_id      TEXT,
     socket_id    TEXT,
+    exchange     TEXT,
     data         BLOB
 );
 CREATE INDEX spool_refused ON spool (seq) WHERE refused = 1;
@@ -38,10 +39,11 @@ PRAGMA user_version = 1;
 constexpr const char* Insert =
     "INSERT INTO spool (seq, bytes, refused, time_ms, id, app, channel, event, content_type, routing_key, "
     "user_id, "
-    "socket_id, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    "socket_id, exchange, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 constexpr const char* Read = "SELECT seq, bytes, time_ms, id, app, channel, event, content_type, "
-                             "routing_key, user_id, socket_id, data "
+                             "routing_key, user_id, socket_id, exchange, "
+                             "data "
                              "FROM spool WHERE seq > ?1 AND refused = ?2 ORDER BY seq LIMIT ?3";
 
 bool sameFile(int fd, const std::string& path)
@@ -191,7 +193,8 @@ void SpoolFile::bindEvent(const PendingEvent& pending, std::int64_t row, bool re
              bindTextOrNull(insert, 10, event.routingKey),
              bindTextOrNull(insert, 11, event.userId),
              bindTextOrNull(insert, 12, event.socketId),
-             sqlite3_bind_blob64(insert, 13, event.data.data(), event.data.size(), SQLITE_STATIC),
+             bindTextOrNull(insert, 13, event.exchange),
+             sqlite3_bind_blob64(insert, 14, event.data.data(), event.data.size(), SQLITE_STATIC),
          }) {
         check(code);
     }
@@ -246,9 +249,9 @@ std::vector<std::unique_ptr<PendingEvent>> SpoolFile::read(std::int64_t after, b
         pending->refusedRow = refused;
         BrokerEvent& event = pending->event;
         event.timeMs = sqlite3_column_int64(read, 2);
-        std::string* const texts[] = {&event.messageId, &event.app,         &event.channel,
-                                      &event.event,     &event.contentType, &event.routingKey,
-                                      &event.userId,    &event.socketId,    &event.data};
+        std::string* const texts[] = {&event.messageId,   &event.app,        &event.channel, &event.event,
+                                      &event.contentType, &event.routingKey, &event.userId,  &event.socketId,
+                                      &event.exchange,    &event.data};
         int column = 3;
         for (std::string* text : texts) {
             *text = columnBytes(read, column++);

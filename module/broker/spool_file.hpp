@@ -1,7 +1,7 @@
 // One file of the spool: events that wait for their broker, durable, in order.
 //
 //     spool(seq INTEGER PRIMARY KEY, bytes, refused, time_ms, id, app, channel, event, content_type, routing_key,
-//           user_id, socket_id, data)
+//           user_id, socket_id, exchange, data)
 //
 // `seq` is the order of the events; `refused` is 1 while the broker does not take the event (returned, nacked).
 //

@@ -43,6 +43,7 @@ struct AppConf {
     // Names in it, and where they stand.
     struct Reference {
         std::string name;
+        std::string exchange; // of a broker, if one is named
         ConfPlace place;
     };
     std::vector<Reference> brokers;

@@ -124,23 +124,56 @@ void addServer(ngx_conf_t* cf, BrokerConfig& broker, const ngx_str_t& url)
     broker.servers.push_back(std::move(server));
 }
 
+bool hasExchange(const BrokerConfig& broker, std::string_view name)
+{
+    return broker.exchange.name == name ||
+           std::any_of(broker.moreExchanges.begin(), broker.moreExchanges.end(),
+                       [name](const ExchangeConfig& one) { return one.name == name; });
+}
+
+// exchange NAME [topic|direct|fanout|headers]; the first is where events go if their rule does not say
 void setExchange(BrokerConf& conf, std::span<ngx_str_t> arguments)
 {
-    if (conf.exchangeSet) {
-        throw ConfError("\"exchange\" directive is duplicate");
+    std::string exchangeName = validName(arguments[1], "exchange");
+    if (conf.exchangeSet && hasExchange(conf.config, exchangeName)) {
+        throw ConfError("duplicate exchange " + quoted(exchangeName));
     }
+    ExchangeConfig& exchange =
+        conf.exchangeSet ? conf.config.moreExchanges.emplace_back() : conf.config.exchange;
     conf.exchangeSet = true;
-    conf.config.exchange.name = validName(arguments[1], "exchange");
+    exchange.name = std::move(exchangeName);
     if (arguments.size() > 2) {
         std::string_view type = view(arguments[2]);
         if (type != "topic" && type != "direct" && type != "fanout" && type != "headers") {
             throw ConfError("invalid exchange type " + quoted(type) + ": topic, direct, fanout or headers");
         }
-        conf.config.exchange.type = type;
+        exchange.type = type;
     }
 }
 
-// queue NAME [classic|quorum|stream] [bind=KEY…], or queue off
+// arg=NAME:VALUE
+QueueArgument parseQueueArgument(std::string_view text)
+{
+    const auto colon = text.find(':');
+    const std::string_view name = text.substr(0, colon);
+    if (colon == std::string_view::npos || !name.starts_with("x-") || name.size() > 128 ||
+        name == "x-queue-type") {
+        throw ConfError("invalid \"arg=" + std::string(text) +
+                        "\": x-NAME:VALUE is wanted; the type of a queue is said without it");
+    }
+    const std::string_view value = text.substr(colon + 1);
+    QueueArgument argument{std::string(name), std::string(value)};
+    if (value == "true" || value == "false") {
+        argument.value = value == "true";
+    } else if (const ngx_str_t number = borrow(value); !value.empty() && value.size() < 19) {
+        if (const ngx_int_t n = ngx_atoi(number.data, number.len); n != NGX_ERROR) {
+            argument.value = std::int64_t{n};
+        }
+    }
+    return argument;
+}
+
+// queue NAME [classic|quorum|stream] [exchange=NAME] [bind=KEY…] [arg=NAME:VALUE…], or queue off
 void addQueue(BrokerConf& conf, std::span<ngx_str_t> arguments, bool& defaultQueue)
 {
     auto& queues = conf.config.queues;
@@ -162,6 +195,10 @@ void addQueue(BrokerConf& conf, std::span<ngx_str_t> arguments, bool& defaultQue
                 throw ConfError("a binding key has at most 255 bytes");
             }
             bindings.emplace_back(text);
+        } else if (takePrefix(text, "exchange=")) {
+            queue.exchange = text;
+        } else if (takePrefix(text, "arg=")) {
+            queue.arguments.push_back(parseQueueArgument(text));
         } else if (text == "classic" || text == "quorum" || text == "stream") {
             queue.type = text;
         } else {
@@ -265,6 +302,12 @@ void checkBroker(const BrokerConfig& broker)
 {
     if (broker.servers.empty()) {
         throw ConfError("realtime_broker " + quoted(broker.name) + " needs a \"server\"");
+    }
+    for (const QueueConfig& queue : broker.queues) {
+        if (!queue.exchange.empty() && !hasExchange(broker, queue.exchange)) {
+            throw ConfError("queue " + quoted(queue.name) + " names an unknown exchange " +
+                            quoted(queue.exchange));
+        }
     }
     for (const BrokerServer& server : broker.servers) {
         if (server.scheme == BrokerServer::Scheme::Amqps && broker.tlsCa.empty()) {
@@ -453,7 +496,7 @@ HistoryLimit parseHistory(std::span<ngx_str_t> arguments)
     return limit;
 }
 
-// broker off | NAME [routing_key=TEMPLATE] [NAME [routing_key=TEMPLATE]]…
+// broker off | NAME [exchange=NAME] [routing_key=TEMPLATE] [NAME …]…
 std::vector<BrokerRoute> parseRoutes(std::span<ngx_str_t> arguments, const ChannelPattern* pattern)
 {
     std::vector<BrokerRoute> routes;
@@ -467,6 +510,13 @@ std::vector<BrokerRoute> parseRoutes(std::span<ngx_str_t> arguments, const Chann
                 throw ConfError("\"routing_key=\" follows the broker that it is for");
             }
             routes.back().routingKey.emplace(text, pattern);
+            continue;
+        }
+        if (takePrefix(text, "exchange=")) {
+            if (routes.empty() || !routes.back().exchange.empty()) {
+                throw ConfError("\"exchange=\" follows the broker that it is for");
+            }
+            routes.back().exchange = text;
             continue;
         }
         for (const BrokerRoute& other : routes) {
@@ -675,13 +725,13 @@ char* channelsDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
         if (name == "zone") {
             notTwice(seen.zone, name);
             std::string zone(view(arguments[1]));
-            app.zones.push_back({zone, placeOf(cf)});
+            app.zones.push_back({zone, {}, placeOf(cf)});
             (rule != nullptr ? rule->zone : app.app.zone) = zone;
         } else if (name == "broker") {
             notTwice(seen.broker, name);
             auto routes = parseRoutes(arguments, rule != nullptr ? &*rule->pattern : nullptr);
             for (const BrokerRoute& route : routes) {
-                app.brokers.push_back({route.broker, placeOf(cf)});
+                app.brokers.push_back({route.broker, route.exchange, placeOf(cf)});
             }
             if (rule != nullptr) {
                 rule->brokersSet = true;
@@ -722,6 +772,11 @@ bool resolveApp(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
     for (const auto& reference : app.brokers) {
         if (conf.broker(reference.name) == nullptr) {
             refuseAt(cf, reference.place, "unknown realtime_broker", reference.name);
+            return false;
+        }
+        if (!reference.exchange.empty() &&
+            !hasExchange(conf.broker(reference.name)->config, reference.exchange)) {
+            refuseAt(cf, reference.place, "the realtime_broker has no exchange", reference.exchange);
             return false;
         }
     }

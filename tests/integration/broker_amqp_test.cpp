@@ -550,4 +550,60 @@ chmod 644 *.key
     complaint(wrong, "certificate required");
 }
 
+TEST(events_go_to_the_exchange_that_they_name_and_queues_hang_on_theirs)
+{
+    auto& server = RabbitMq::share();
+    auto config = configFor(server, "first");
+    config.moreExchanges = {{"second", "direct"}, {"third", "headers"}};
+    config.queues = {{"first.all", "classic", {"#"}},
+                     {"second.eu", "classic", {"eu"}, "second"},
+                     {"third.rooms", "classic", {"channel:room,node:node1"}, "third"}};
+    Loop loop(config);
+    auto offer = [&loop, token = 0](const char* id, const char* exchange, const char* key,
+                                    const char* channel) mutable {
+        auto event = makeEvent(id, static_cast<std::uint64_t>(++token));
+        event.exchange = exchange;
+        event.routingKey = key;
+        event.channel = channel;
+        expect(loop.broker.offer(event) == Offer::Queued, "queued");
+    };
+    offer("1", "", "eu", "room");
+    offer("2", "second", "eu", "hall");
+    offer("3", "third", "eu", "room");
+    loop.awaitCompletions(3);
+    offer("4", "second", "us", "hall"); // nobody wants it
+    offer("5", "third", "eu", "hall");
+    eventually([&loop] { return loop.broker.stats().failed >= 2; }, "two are returned");
+    expect(readAll(server, "first.all", {"1"}) == std::vector<std::string>{"1"}, "the first by default");
+    expect(readAll(server, "second.eu", {"2"}) == std::vector<std::string>{"2"}, "direct");
+    expect(readAll(server, "third.rooms", {"3"}) == std::vector<std::string>{"3"}, "by headers");
+    awaitNote(loop, "came back from exchange \"second\", routing key \"us\"");
+}
+
+TEST(arguments_make_limits_and_dead_letters)
+{
+    auto& server = RabbitMq::share();
+    auto config = configFor(server, "letters");
+    config.moreExchanges = {{"letters.dead", "fanout"}};
+    config.queues = {
+        {"letters.all",
+         "quorum",
+         {"#"},
+         {},
+         {{"x-dead-letter-exchange", std::string("letters.dead")}, {"x-max-length", std::int64_t{2}}}},
+        {"letters.dead", "classic", {"#"}, "letters.dead", {{"x-single-active-consumer", true}}}};
+    Loop loop(config);
+    offerRange(loop, 1, 5);
+    loop.awaitCompletions(5);
+    expect(readAll(server, "letters.dead", ids(1, 3)) == ids(1, 3),
+           "the first three made room for the last two");
+    expect(readAll(server, "letters.all", ids(4, 5)) == ids(4, 5), "which are there");
+    auto other = config;
+    other.queues[0].arguments[1].value = std::int64_t{3};
+    Loop second(other);
+    awaitNote(second,
+              "declaring queue \"letters.all\" (quorum, durable) was refused: 406 PRECONDITION_FAILED - "
+              "inequivalent arg 'x-max-length'");
+}
+
 TEST_MAIN()
