@@ -27,8 +27,8 @@ namespace realtime {
 
 class SqliteLink final : public Link {
 public:
-    static constexpr std::size_t MaxBatch = 2'000;
-    static constexpr std::size_t MaxBatchBytes = 4 << 20;
+    static constexpr std::size_t MaxBatch = 8'000;
+    static constexpr std::size_t MaxBatchBytes = 8 << 20;
 
     SqliteLink(const BrokerConfig& config, const BrokerServer& server, LinkOwner& owner);
 

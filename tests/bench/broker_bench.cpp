@@ -3,6 +3,8 @@
 //     broker_bench sqlite FILE [EVENTS] [BYTES]
 //     broker_bench latency FILE [EVENTS]           1,000 events a second: how long until each is stored
 //     broker_bench amqp URL [EVENTS] [BYTES] [classic|quorum]
+//     broker_bench spool URL DIRECTORY [EVENTS] [BYTES] [classic|quorum]
+//                                                  fills a spool while RabbitMQ is away, then drains it
 //
 // The bare publisher is a plain rabbitmq-c loop with confirms, the same window, the same exchange, queue and messages;
 // the two take turns, seven times each, and in turns first, since RabbitMQ's own pace changes from second to second by
@@ -104,11 +106,13 @@ void awaitUp(Broker& broker)
 }
 
 // Events a second through offer() until the last completion.
-double measureBroker(const BrokerConfig& config, std::size_t events, std::size_t bytes)
+double measureBroker(const BrokerConfig& config, std::size_t events, std::size_t bytes, bool up = true)
 {
     Waiter waiter;
     Broker broker(config, waiter);
-    awaitUp(broker);
+    if (up) {
+        awaitUp(broker);
+    }
     std::vector<Completion> done;
     done.reserve(events);
     const auto start = Clock::now();
@@ -286,6 +290,36 @@ void benchAmqp(BrokerConfig config, std::size_t events, std::size_t bytes)
                 median(ours) / median(bare));
 }
 
+double measureFilling(BrokerConfig config, std::size_t events, std::size_t bytes)
+{
+    config.servers = {parseBrokerServer("amqp://127.0.0.1:1")}; // nobody listens there
+    return measureBroker(config, events, bytes, false);
+}
+
+double measureDraining(const BrokerConfig& config, std::size_t events)
+{
+    Waiter waiter;
+    Broker broker(config, waiter);
+    awaitUp(broker);
+    const auto start = Clock::now();
+    while (broker.stats().confirmed < events) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    const double rate = static_cast<double>(events) / secondsSince(start);
+    printNotes(broker);
+    return rate;
+}
+
+void benchSpool(BrokerConfig config, std::size_t events, std::size_t bytes)
+{
+    measureBroker(config, 1, bytes); // declares exchange and queue
+    const double filling = measureFilling(config, events, bytes);
+    std::printf("spool, %zu bytes: filled with %zu events at %.0f/s\n", bytes, events, filling);
+    const double draining = measureDraining(config, events);
+    const double bare = BarePublisher(config.servers[0]).measure(config, events, bytes);
+    std::printf("drained at %.0f/s, bare rabbitmq-c %.0f/s, ratio %.2f\n", draining, bare, draining / bare);
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -313,8 +347,15 @@ try {
         config.queues = {{"bench." + type, type, {"#"}}};
         config.exchange.name = "bench." + type;
         benchAmqp(config, number(3, 20'000), number(4, 200));
+    } else if (mode == "spool" && argc > 3) {
+        config.servers = {parseBrokerServer(argv[2])};
+        const std::string type = argc > 6 ? argv[6] : "classic";
+        config.exchange.name = "bench." + type;
+        config.queues = {{config.exchange.name, type, {"#"}}};
+        config.spool = {argv[3], 8ULL << 30};
+        benchSpool(config, number(4, 1'000'000), number(5, 200));
     } else {
-        std::fprintf(stderr, "usage: broker_bench sqlite|latency FILE | amqp URL ...\n");
+        std::fprintf(stderr, "usage: broker_bench sqlite|latency FILE ... | amqp|spool URL ...\n");
         return 2;
     }
     return 0;
