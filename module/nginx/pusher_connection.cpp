@@ -339,17 +339,19 @@ private:
         }
 
         FrameBuilder text;
-        std::string start =
-            toString(MessageId{joined.subscription->channel->ref.epoch, joined.subscription->lastOffset});
+        std::string start;
         std::optional<pusher::Resumed> resumed;
         if (message.since) {
+            start =
+                toString(MessageId{joined.subscription->channel->ref.epoch, joined.subscription->lastOffset});
             resumed = pusher::Resumed{joined.recovered, start};
         }
         pusher::appendSubscriptionSucceeded(text, name, data, resumed);
         send(text);
         // The last event is not to come before older ones that are to be replayed, nor again.
         bool knowsLast = since.kind == Since::Kind::After && joined.recovered;
-        if (kind.cache && !knowsLast && !(since.kind != Since::Kind::Latest && replaying())) {
+        bool older = since.kind != Since::Kind::Latest && replaying();
+        if (kind.cache && !knowsLast && !older) {
             sendCached(*joined.subscription);
         }
         if (kind.needsSignature()) {

@@ -25,10 +25,16 @@ struct RequestContext {
     void* outlet = nullptr;                // the Outlet or waiter that belongs to the request
 };
 
+// Null if the request has not come to us, or not yet.
+inline RequestContext* existingContext(ngx_http_request_t* r)
+{
+    return static_cast<RequestContext*>(ngx_http_get_module_ctx(r, ngx_http_realtime_module));
+}
+
 // Made when first asked for. Throws std::bad_alloc.
 inline RequestContext& contextOf(ngx_http_request_t* r)
 {
-    auto* context = static_cast<RequestContext*>(ngx_http_get_module_ctx(r, ngx_http_realtime_module));
+    RequestContext* context = existingContext(r);
     if (context == nullptr) {
         context = &poolNewPlain<RequestContext>(r->pool);
         ngx_http_set_ctx(r, context, ngx_http_realtime_module);
@@ -39,8 +45,7 @@ inline RequestContext& contextOf(ngx_http_request_t* r)
 // Of a request that was given one of this type.
 template <class T> T& outletOf(ngx_http_request_t* r)
 {
-    auto* context = static_cast<RequestContext*>(ngx_http_get_module_ctx(r, ngx_http_realtime_module));
-    return *static_cast<T*>(context->outlet);
+    return *static_cast<T*>(existingContext(r)->outlet);
 }
 
 // The endpoint's channels with their variables filled in; views into the request's pool. Empty if one is not a valid

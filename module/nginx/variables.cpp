@@ -11,7 +11,7 @@ namespace {
 // `data` is the offset of the ngx_str_t in RequestContext.
 ngx_int_t getText(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data)
 {
-    auto* context = static_cast<RequestContext*>(ngx_http_get_module_ctx(r, ngx_http_realtime_module));
+    RequestContext* context = existingContext(r);
     if (context == nullptr) {
         v->not_found = 1;
         return NGX_OK;
@@ -27,7 +27,7 @@ ngx_int_t getText(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t
 
 ngx_int_t getSubscribers(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t)
 {
-    auto* context = static_cast<RequestContext*>(ngx_http_get_module_ctx(r, ngx_http_realtime_module));
+    RequestContext* context = existingContext(r);
     if (context == nullptr || context->subscribers < 0) {
         v->not_found = 1;
         return NGX_OK;

@@ -8,7 +8,17 @@ import { eventually, Nginx } from './support/nginx.js';
 
 let browser;
 before(async () => { browser = await launch(); });
-after(() => browser.close());
+const started = [];
+after(async () => {
+  started.forEach(nginx => nginx.process.kill()); // what a failed test has left
+  await browser.close();
+});
+
+async function start(options) {
+  const nginx = await Nginx.start('quickstart.conf', options);
+  started.push(nginx);
+  return nginx;
+}
 
 async function open(nginx) {
   const context = await browser.newContext();
@@ -49,7 +59,7 @@ async function finish(nginx, pages, options) {
 }
 
 test('the feed shows what curl publishes, as text and never as markup', async () => {
-  const nginx = await Nginx.start('quickstart.conf');
+  const nginx = await start();
   const page = await open(nginx);
   await post(`${nginx.url}/pub/visitors`, 'hello from curl');
   await shows(page, row => row.what === 'hello from curl' && row.kind === 'message', 'the message');
@@ -62,9 +72,10 @@ test('the feed shows what curl publishes, as text and never as markup', async ()
   await finish(nginx, [page]);
 });
 
-test('a visitor, another visitor and curl see the same', async () => {
-  const nginx = await Nginx.start('quickstart.conf');
+test('a visitor, another visitor and curl see the same', async t => {
+  const nginx = await start();
   const curl = new EventStream(`${nginx.url}/sub/visitors?since=earliest`);
+  t.after(() => curl.stop());
   const alice = await open(nginx);
   const bob = await open(nginx);
   await shows(alice, row => row.kind === 'view' && row.who !== 'you', "bob's view");
@@ -91,12 +102,11 @@ test('a visitor, another visitor and curl see the same', async () => {
     const count = kind => kinds.find(row => row.event === kind)?.n ?? 0;
     return count('view') === 2 && count('say') === 1 && count('click') === 1 && count('key') >= 3;
   }, 'the events are stored');
-  curl.stop();
   await finish(nginx, [alice, bob]);
 });
 
 test('a visitor who comes late sees what was before', async () => {
-  const nginx = await Nginx.start('quickstart.conf');
+  const nginx = await start();
   await post(`${nginx.url}/pub/visitors`, 'before anyone came');
   const page = await open(nginx);
   await shows(page, row => row.what === 'before anyone came', 'the history');
@@ -135,7 +145,7 @@ async function remember(page) {
 }
 
 test('after kill -9 of each worker the page reconnects and misses nothing', async () => {
-  const nginx = await Nginx.start('quickstart.conf');
+  const nginx = await start();
   const page = await open(nginx);
   await remember(page);
   const finishCounting = counting(nginx);
@@ -156,7 +166,7 @@ test('after kill -9 of each worker the page reconnects and misses nothing', asyn
 });
 
 test('after a reload the page reconnects and misses nothing', async () => {
-  const nginx = await Nginx.start('quickstart.conf', {
+  const nginx = await start({
     change: text => text.replace('realtime_zone main 32m;', 'realtime_zone main 32m; realtime_drain 1s;'),
   });
   const page = await open(nginx);

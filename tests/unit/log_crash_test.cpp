@@ -4,6 +4,7 @@
 void onLogStep(const char* name);
 #define REALTIME_LOG_STEP(name) onLogStep(name)
 
+// NOLINTBEGIN(bugprone-suspicious-include)
 #include "log/appender.cpp"
 #include "log/directory.cpp"
 #include "log/idempotency.cpp"
@@ -15,6 +16,7 @@ void onLogStep(const char* name);
 #include "log/ring.cpp"
 #include "log/shared_log.cpp"
 #include "log/worker_slots.cpp"
+// NOLINTEND(bugprone-suspicious-include)
 
 #include "log_testing.hpp"
 
