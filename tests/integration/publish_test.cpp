@@ -18,8 +18,7 @@ HttpRequest request(const std::string& method, const std::string& url, std::vect
     return made;
 }
 
-void expectError(const HttpResponse& answer, long status,
-                 const std::source_location& at = std::source_location::current())
+void expectError(const HttpResponse& answer, long status, const Location& at = Location::current())
 {
     expectEqual(answer.status, status, at);
     expectContains(answer.header("content-type"), "application/json", at);

@@ -5,7 +5,7 @@
 namespace realtime::testing {
 
 void eventually(const std::function<bool()>& condition, std::string_view what,
-                std::chrono::milliseconds patience, const std::source_location& at)
+                std::chrono::milliseconds patience, const Location& at)
 {
     const auto deadline = Clock::now() + patience;
     while (!condition()) {
