@@ -1,5 +1,6 @@
 #include "app/channel_rule.hpp"
 
+#include "base/ascii.hpp"
 #include "base/utf8.hpp"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -31,14 +32,9 @@ struct ContextFree {
     void operator()(pcre2_match_context* p) const noexcept { pcre2_match_context_free(p); }
 };
 
-bool isDigit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 bool isNameByte(char c) // as PCRE2 has it for group names, ASCII only
 {
-    return isDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    return isAlnum(c) || c == '_';
 }
 
 std::optional<std::size_t> parseNumber(std::string_view text)

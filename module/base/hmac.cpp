@@ -12,7 +12,7 @@ namespace realtime {
 
 namespace {
 
-const unsigned char* bytes(std::string_view text)
+const unsigned char* octets(std::string_view text)
 {
     static constexpr unsigned char Nothing = 0; // OpenSSL takes a null key for "as before"
     return text.empty() ? &Nothing : reinterpret_cast<const unsigned char*>(text.data());
@@ -37,7 +37,7 @@ Sha256Digest hmacSha256(std::string_view key, std::string_view text)
     Sha256Digest digest;
     unsigned int size = 0;
     if (key.size() > std::numeric_limits<int>::max() ||
-        HMAC(EVP_sha256(), bytes(key), static_cast<int>(key.size()), bytes(text), text.size(), digest.data(),
+        HMAC(EVP_sha256(), octets(key), static_cast<int>(key.size()), octets(text), text.size(), digest.data(),
              &size) == nullptr ||
         size != digest.size()) {
         throw std::runtime_error("OpenSSL can't compute HMAC-SHA256");
@@ -54,7 +54,7 @@ std::string md5Hex(std::string_view text)
 {
     std::array<std::uint8_t, EVP_MAX_MD_SIZE> digest;
     unsigned int size = 0;
-    if (EVP_Digest(bytes(text), text.size(), digest.data(), &size, EVP_md5(), nullptr) != 1) {
+    if (EVP_Digest(octets(text), text.size(), digest.data(), &size, EVP_md5(), nullptr) != 1) {
         throw std::runtime_error("OpenSSL can't compute MD5");
     }
     return hex(std::span(digest).first(size));
@@ -62,7 +62,7 @@ std::string md5Hex(std::string_view text)
 
 bool equalInConstantTime(std::string_view a, std::string_view b)
 {
-    return a.size() == b.size() && CRYPTO_memcmp(bytes(a), bytes(b), a.size()) == 0;
+    return a.size() == b.size() && CRYPTO_memcmp(octets(a), octets(b), a.size()) == 0;
 }
 
 } // namespace realtime

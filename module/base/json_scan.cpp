@@ -1,5 +1,6 @@
 #include "base/json_scan.hpp"
 
+#include "base/ascii.hpp"
 #include "base/utf8.hpp"
 
 #include <algorithm>
@@ -17,23 +18,6 @@ constexpr bool isSpace(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
-
-constexpr bool isDigit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-constexpr int hexValue(char c)
-{
-    if (isDigit(c)) {
-        return c - '0';
-    }
-    const char lower = static_cast<char>(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-constexpr std::uint64_t Ones = 0x0101010101010101;
-constexpr std::uint64_t HighBits = Ones * 0x80;
 
 // Has the word a byte that ends a run of plain text in a string? Quote, backslash, control character. Exact: the borrow
 // of a subtraction errs only above such a byte.

@@ -1,5 +1,6 @@
 #include "base/json_text.hpp"
 
+#include "base/ascii.hpp"
 #include "base/utf8.hpp"
 
 #include <array>
@@ -10,9 +11,6 @@
 namespace realtime {
 
 namespace {
-
-constexpr std::uint64_t Ones = 0x0101010101010101;
-constexpr std::uint64_t HighBits = Ones * 0x80;
 
 static_assert(std::endian::native == std::endian::little, "the first byte in memory is the lowest of a word");
 
@@ -148,6 +146,13 @@ void appendJsonString(FrameBuilder& out, std::string_view text)
 void appendJsonString(std::string& out, std::string_view text)
 {
     appendString(out, text);
+}
+
+std::string jsonString(std::string_view text)
+{
+    std::string out;
+    appendJsonString(out, text);
+    return out;
 }
 
 } // namespace realtime

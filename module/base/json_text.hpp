@@ -12,5 +12,6 @@ namespace realtime {
 // ill-formed sequence becomes one U+FFFD. Printable text and other scripts stay as they are.
 void appendJsonString(FrameBuilder& out, std::string_view text);
 void appendJsonString(std::string& out, std::string_view text);
+std::string jsonString(std::string_view text);
 
 } // namespace realtime

@@ -1,5 +1,7 @@
 #include "base/utf8.hpp"
 
+#include "base/ascii.hpp"
+
 #include <cstring>
 
 namespace realtime {
@@ -37,8 +39,6 @@ constexpr Lead lead(std::uint8_t byte)
     }
     return {NotALead, 0, 0};
 }
-
-constexpr std::uint64_t HighBits = 0x8080808080808080;
 
 std::size_t skipAscii(std::string_view text, std::size_t at)
 {

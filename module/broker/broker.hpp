@@ -119,6 +119,7 @@ struct BrokerNote {
     Level level = Level::Info;
     std::string text;
 };
+inline constexpr std::size_t MaxBrokerNotes = 64; // that wait for the event loop; further ones are dropped
 
 enum class BrokerState : std::uint32_t { Connecting, Up, Blocked, Down };
 const char* toString(BrokerState state);

@@ -1,5 +1,7 @@
 #include "broker/broker_loop.hpp"
 
+#include "broker/poll_timeout.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -14,7 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t MaxNotes = 64;
 constexpr std::size_t RetryRound = 256; // refused events that are tried again at a time
 constexpr auto LastingRetry = 15'000ms; // after faults that only the operator can mend
 constexpr auto ProvenAfter = 5s;        // a link that has nothing to store is trusted after so long
@@ -34,21 +35,10 @@ OwnFd makeEventFd()
     return OwnFd(fd);
 }
 
-int pollTimeout(LinkClock::time_point now, LinkClock::time_point until)
-{
-    if (until <= now) {
-        return 0;
-    }
-    // Rounded up, or the last fraction of a millisecond would be spent spinning.
-    const auto ms =
-        std::chrono::ceil<std::chrono::milliseconds>(std::min<LinkClock::duration>(until - now, 1h));
-    return static_cast<int>(ms.count());
-}
-
 } // namespace
 
 BrokerShared::BrokerShared(const BrokerConfig& config)
-    : offers(config.maxQueuedEvents), completions(config.maxQueuedEvents), notes(MaxNotes),
+    : offers(config.maxQueuedEvents), completions(config.maxQueuedEvents), notes(MaxBrokerNotes),
       wakeFd(makeEventFd())
 {
 }
@@ -437,7 +427,7 @@ void BrokerLoop::report()
 void BrokerLoop::sleep(Time now)
 {
     const LinkInterest interest = link_ ? link_->interest() : LinkInterest{};
-    const int timeout = pollTimeout(now, std::min(sleepUntil(now), interest.wakeAt));
+    const int timeout = pollTimeout(std::min(sleepUntil(now), interest.wakeAt) - now);
     if (timeout == 0 || (stopping() && finished()) || canSubmit()) {
         return;
     }

@@ -19,7 +19,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto ResolvePause = 5ms;
 constexpr auto ConnectPatience = 4s; // for each address
 
 std::string systemError(const char* doing, int code)
@@ -99,7 +98,7 @@ ByteStream::Io ByteStream::resolve(LinkClock::time_point now)
     }
     switch (resolver_->state()) {
     case Resolver::State::Pending:
-        wakeAt_ = now + ResolvePause;
+        wakeAt_ = now + Resolver::Pause;
         return Io::Again;
     case Resolver::State::Failed:
         return fail("cannot find the address: " + resolver_->error());

@@ -7,6 +7,7 @@
 // Thread     any one thread. Cost: a thread of the C library's while a look-up lasts.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -19,12 +20,14 @@ class Resolver {
 public:
     enum class State { Pending, Done, Failed };
 
+    static constexpr std::chrono::milliseconds Pause{5}; // before state() is asked again
+
     Resolver(const std::string& host, std::uint16_t port);
     ~Resolver();
     Resolver(const Resolver&) = delete;
     Resolver& operator=(const Resolver&) = delete;
 
-    State state();                                      // Pending: ask again in a few milliseconds
+    State state();                                      // Pending: ask again after Pause
     const addrinfo* addresses() const;                  // when Done; they live as long as the resolver
     const std::string& error() const { return error_; } // when Failed
 

@@ -1,5 +1,7 @@
 #include "broker/broker.hpp"
 
+#include "base/ascii.hpp"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <charconv>
@@ -14,20 +16,9 @@ constexpr std::uint16_t AmqpPort = 5672, AmqpsPort = 5671;
 constexpr std::size_t MaxName = 255; // AMQP short strings: user and vhost among them
 
 // URLs hold passwords, so a complaint never repeats the URL.
-[[noreturn]] void refuse(const std::string& why)
+[[noreturn]] void refuseServer(const std::string& why)
 {
     throw std::runtime_error("the broker's server " + why);
-}
-
-int hexDigit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 std::string percentDecode(std::string_view text, const char* part)
@@ -36,21 +27,21 @@ std::string percentDecode(std::string_view text, const char* part)
     for (std::size_t i = 0; i < text.size(); ++i) {
         char c = text[i];
         if (c == '%') {
-            const int high = i + 2 < text.size() ? hexDigit(text[i + 1]) : -1;
-            const int low = i + 2 < text.size() ? hexDigit(text[i + 2]) : -1;
+            const int high = i + 2 < text.size() ? hexValue(text[i + 1]) : -1;
+            const int low = i + 2 < text.size() ? hexValue(text[i + 2]) : -1;
             if (high < 0 || low < 0) {
-                refuse(std::string("has a \"%\" without two hexadecimal digits in its ") + part);
+                refuseServer(std::string("has a \"%\" without two hexadecimal digits in its ") + part);
             }
             c = static_cast<char>(high * 16 + low);
             i += 2;
         }
         if (c == '\0') {
-            refuse(std::string("has a zero byte in its ") + part);
+            refuseServer(std::string("has a zero byte in its ") + part);
         }
         out.push_back(c);
     }
     if (out.size() > MaxName) {
-        refuse(std::string("has more than 255 bytes in its ") + part);
+        refuseServer(std::string("has more than 255 bytes in its ") + part);
     }
     return out;
 }
@@ -95,12 +86,12 @@ void parseUser(BrokerServer& server, std::string_view user)
 {
     const auto password = cutAfter(user, ':');
     if (!password) {
-        refuse("has a user but no password");
+        refuseServer("has a user but no password");
     }
     server.user = percentDecode(user, "user");
     server.password = percentDecode(*password, "password");
     if (server.user.empty()) {
-        refuse("has a password but no user");
+        refuseServer("has a password but no user");
     }
 }
 
@@ -109,7 +100,7 @@ void parsePort(BrokerServer& server, std::string_view text)
     unsigned port = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
     if (error != std::errc{} || end != text.data() + text.size() || port == 0 || port > 65'535) {
-        refuse("has an invalid port: it must be 1 to 65535");
+        refuseServer("has an invalid port: it must be 1 to 65535");
     }
     server.port = static_cast<std::uint16_t>(port);
 }
@@ -120,13 +111,13 @@ void parseIp6(BrokerServer& server, std::string_view text)
     server.host = text.substr(1);
     in6_addr address;
     if (!rest || inet_pton(AF_INET6, server.host.c_str(), &address) != 1) {
-        refuse("has an invalid IPv6 address in brackets");
+        refuseServer("has an invalid IPv6 address in brackets");
     }
     if (rest->empty()) {
         return;
     }
     if (rest->front() != ':') {
-        refuse("has something other than a port after its IPv6 address");
+        refuseServer("has something other than a port after its IPv6 address");
     }
     parsePort(server, rest->substr(1));
 }
@@ -145,7 +136,7 @@ void parseHost(BrokerServer& server, std::string_view text)
                c == '-' || c == '_';
     });
     if (text.empty() || text.size() > 253 || !valid) {
-        refuse("has no valid host name");
+        refuseServer("has no valid host name");
     }
     server.host = text;
 }
@@ -158,11 +149,11 @@ BrokerServer parseAmqp(BrokerServer::Scheme scheme, std::string_view rest)
     server.user = "guest";
     server.password = "guest";
     if (rest.find_first_of("?#") != std::string_view::npos) {
-        refuse("has parameters (\"?\" or \"#\"), which are not understood; in a name write %3F or %23");
+        refuseServer("has parameters (\"?\" or \"#\"), which are not understood; in a name write %3F or %23");
     }
     const auto vhost = cutAfter(rest, '/');
     if (vhost && vhost->find('/') != std::string_view::npos) {
-        refuse("has a \"/\" within its virtual host; write %2F for it");
+        refuseServer("has a \"/\" within its virtual host; write %2F for it");
     }
     if (const auto at = rest.rfind('@'); at != std::string_view::npos) {
         parseUser(server, rest.substr(0, at));
@@ -179,10 +170,11 @@ BrokerServer parseAmqp(BrokerServer::Scheme scheme, std::string_view rest)
 BrokerServer parseSqlite(std::string_view path)
 {
     if (path.empty() || path.front() != '/' || path.starts_with("//")) {
-        refuse("must name its file by an absolute path, as in sqlite:/var/lib/nginx-realtime/events.db");
+        refuseServer(
+            "must name its file by an absolute path, as in sqlite:/var/lib/nginx-realtime/events.db");
     }
     if (path.back() == '/') {
-        refuse("names a directory instead of a file");
+        refuseServer("names a directory instead of a file");
     }
     BrokerServer server;
     server.scheme = BrokerServer::Scheme::Sqlite;
@@ -202,7 +194,7 @@ bool isScheme(std::string_view text, std::string_view scheme)
 BrokerServer parseBrokerServer(std::string_view url)
 {
     if (hasBelow(url, ' ')) {
-        refuse("has a control character in its URL");
+        refuseServer("has a control character in its URL");
     }
     auto scheme = url;
     const auto rest = cutAfter(scheme, ':');
@@ -210,11 +202,11 @@ BrokerServer parseBrokerServer(std::string_view url)
         return parseSqlite(*rest);
     }
     if (hasBelow(url, '!')) {
-        refuse("has a space in its URL");
+        refuseServer("has a space in its URL");
     }
     const bool amqps = isScheme(scheme, "amqps");
     if (!rest || !(amqps || isScheme(scheme, "amqp")) || !rest->starts_with("//")) {
-        refuse("must begin with amqp://, amqps:// or sqlite:/");
+        refuseServer("must begin with amqp://, amqps:// or sqlite:/");
     }
     return parseAmqp(amqps ? BrokerServer::Scheme::Amqps : BrokerServer::Scheme::Amqp, rest->substr(2));
 }

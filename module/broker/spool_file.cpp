@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t WorthCompacting = 16 << 20;
 
-constexpr const char* Schema = R"(
+constexpr const char* SpoolSchema = R"(
 CREATE TABLE spool (
     seq          INTEGER PRIMARY KEY,
     bytes        INTEGER NOT NULL,
@@ -36,7 +36,7 @@ CREATE INDEX spool_refused ON spool (seq) WHERE refused = 1;
 PRAGMA user_version = 1;
 )";
 
-constexpr const char* Insert =
+constexpr const char* InsertEvent =
     "INSERT INTO spool (seq, bytes, refused, time_ms, id, app, channel, event, content_type, routing_key, "
     "user_id, "
     "socket_id, exchange, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
@@ -131,7 +131,7 @@ SpoolFile::SpoolFile(std::string path) : path_(std::move(path))
     prepareSchema();
     begin_ = prepare("BEGIN IMMEDIATE");
     commit_ = prepare("COMMIT");
-    insert_ = prepare(Insert);
+    insert_ = prepare(InsertEvent);
     erase_ = prepare("DELETE FROM spool WHERE seq BETWEEN ?1 AND ?2");
     refuse_ = prepare("UPDATE spool SET refused = 1 WHERE seq = ?1");
     read_ = prepare(Read);
@@ -150,7 +150,7 @@ void SpoolFile::prepareSchema()
         throw SpoolError(
             "its layout is version " + std::to_string(version) + ", this program knows version 1", false);
     }
-    execute(version == 0 ? Schema : "PRAGMA user_version = 1");
+    execute(version == 0 ? SpoolSchema : "PRAGMA user_version = 1");
     execute("COMMIT");
 }
 

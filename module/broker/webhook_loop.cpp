@@ -1,5 +1,7 @@
 #include "broker/webhook_loop.hpp"
 
+#include "broker/poll_timeout.hpp"
+
 #include <algorithm>
 #include <exception>
 #include <new>
@@ -13,23 +15,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t MaxOffers = 1 << 15; // not yet taken by the thread, which is never long away
-constexpr std::size_t MaxNotes = 64;
-
-int pollTimeout(WebhookClock::time_point now, WebhookClock::time_point until)
-{
-    if (until <= now) {
-        return 0;
-    }
-    // Rounded up, or the last fraction of a millisecond would be spent spinning.
-    const auto ms =
-        std::chrono::ceil<std::chrono::milliseconds>(std::min<WebhookClock::duration>(until - now, 1h));
-    return static_cast<int>(ms.count());
-}
-
 } // namespace
 
 WebhookShared::WebhookShared(std::size_t endpoints)
-    : offers(MaxOffers), notes(MaxNotes), multi(curl_multi_init()), counters(endpoints)
+    : offers(MaxOffers), notes(MaxBrokerNotes), multi(curl_multi_init()), counters(endpoints)
 {
     if (!multi) {
         throw std::bad_alloc();
@@ -151,7 +140,7 @@ void WebhookLoop::sleep(Time now)
     shared_.asleep.exchange(true, std::memory_order_acq_rel);
     const bool stopUnseen = stopAt_ == Time::max() && shared_.stopAt.load(std::memory_order_acquire) != 0;
     if (shared_.offers.empty() && !stopUnseen &&
-        curl_multi_poll(shared_.multi.get(), nullptr, 0, pollTimeout(now, until), nullptr) != CURLM_OK) {
+        curl_multi_poll(shared_.multi.get(), nullptr, 0, pollTimeout(until - now), nullptr) != CURLM_OK) {
         std::this_thread::sleep_for(10ms); // too little memory: do not spin
     }
     shared_.asleep.exchange(false, std::memory_order_acq_rel); // not a store, see BrokerShared

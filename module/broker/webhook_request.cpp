@@ -12,7 +12,6 @@ namespace realtime {
 
 namespace {
 
-constexpr std::chrono::milliseconds ResolvePause{5};
 constexpr int MaxAddresses = 16;
 
 // As in CURLOPT_RESOLVE; empty if it is neither IPv4 nor IPv6.
@@ -160,7 +159,7 @@ void WebhookRequest::resolve(Time now)
     }
     switch (resolver_->state()) {
     case Resolver::State::Pending:
-        wakeAt_ = now + ResolvePause;
+        wakeAt_ = now + Resolver::Pause;
         if (now >= deadline_) {
             fail("cannot find the address: no answer");
         }

@@ -1,5 +1,7 @@
 #include "broker/webhook_url.hpp"
 
+#include "base/ascii.hpp"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <charconv>
@@ -15,14 +17,9 @@ namespace {
 constexpr std::size_t MaxUrl = 2'000;
 constexpr std::size_t MaxHost = 253;
 
-[[noreturn]] void refuse(const std::string& why)
+[[noreturn]] void refuseUrl(const std::string& why)
 {
     throw std::runtime_error("the webhook's URL " + why);
-}
-
-char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
 bool beginsWith(std::string_view text, std::string_view scheme)
@@ -41,10 +38,10 @@ public:
         }
         const CURLUcode code = curl_url_set(handle_.get(), CURLUPART_URL, url.c_str(), 0);
         if (code == CURLUE_BAD_PORT_NUMBER) {
-            refuse("has an invalid port: it must be 1 to 65535");
+            refuseUrl("has an invalid port: it must be 1 to 65535");
         }
         if (code != CURLUE_OK) {
-            refuse(std::string("is not understood: ") + curl_url_strerror(code));
+            refuseUrl(std::string("is not understood: ") + curl_url_strerror(code));
         }
     }
 
@@ -84,19 +81,19 @@ bool isHostName(std::string_view host)
 void checkText(std::string_view url)
 {
     if (url.size() > MaxUrl) {
-        refuse("is longer than " + std::to_string(MaxUrl) + " bytes");
+        refuseUrl("is longer than " + std::to_string(MaxUrl) + " bytes");
     }
     if (!beginsWith(url, "http://") && !beginsWith(url, "https://")) {
-        refuse("must begin with http:// or https://");
+        refuseUrl("must begin with http:// or https://");
     }
     if (url.find(":///") <= std::string_view("https").size()) { // libcurl passes over the third
-        refuse("has no valid host name or address");
+        refuseUrl("has no valid host name or address");
     }
     if (!std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c < '\x7f'; })) {
-        refuse("may hold printable ASCII only: write other bytes as %XX, other host names as xn--...");
+        refuseUrl("may hold printable ASCII only: write other bytes as %XX, other host names as xn--...");
     }
     if (url.find('#') != std::string_view::npos) {
-        refuse("has a fragment (\"#\"), which is never sent");
+        refuseUrl("has a fragment (\"#\"), which is never sent");
     }
 }
 
@@ -107,7 +104,7 @@ WebhookUrl parseWebhookUrl(std::string_view url)
     checkText(url);
     const Parts parts{std::string(url)};
     if (!parts.get(CURLUPART_USER).empty() || !parts.get(CURLUPART_PASSWORD).empty()) {
-        refuse("has a user or password: webhooks are signed, and nothing else tells the sender");
+        refuseUrl("has a user or password: webhooks are signed, and nothing else tells the sender");
     }
 
     WebhookUrl parsed;
@@ -118,12 +115,12 @@ WebhookUrl parseWebhookUrl(std::string_view url)
     }
     parsed.numeric = isNumeric(parsed.host);
     if (!parsed.numeric && !isHostName(parsed.host)) {
-        refuse("has no valid host name or address");
+        refuseUrl("has no valid host name or address");
     }
     const std::string port = parts.get(CURLUPART_PORT, CURLU_DEFAULT_PORT);
     std::from_chars(port.data(), port.data() + port.size(), parsed.port);
     if (parsed.port == 0) {
-        refuse("has an invalid port: it must be 1 to 65535");
+        refuseUrl("has an invalid port: it must be 1 to 65535");
     }
     parsed.display = url.substr(0, url.find('?'));
     return parsed;

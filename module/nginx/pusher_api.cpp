@@ -303,7 +303,7 @@ ngx_int_t answer(ngx_http_request_t* r)
     return Call(r, *app, target).carryOut(body);
 }
 
-void onBody(ngx_http_request_t* r)
+void onApiBody(ngx_http_request_t* r)
 {
     ngx_http_finalize_request(
         r, guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR, [&] { return answer(r); }));
@@ -318,7 +318,7 @@ ngx_int_t pusherApiHandler(ngx_http_request_t* r)
         if (r->headers_in.content_length_n > MaxBodyBytes) {
             return refuse(r, {413, "The request is too large"});
         }
-        ngx_int_t rc = ngx_http_read_client_request_body(r, onBody);
+        ngx_int_t rc = ngx_http_read_client_request_body(r, onApiBody);
         return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
     });
 }

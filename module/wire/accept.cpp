@@ -1,5 +1,7 @@
 #include "wire/accept.hpp"
 
+#include "base/ascii.hpp"
+
 #include <algorithm>
 
 namespace realtime {
@@ -8,25 +10,10 @@ namespace {
 
 constexpr std::string_view WhiteSpace = " \t"; // RFC 9110 5.6.3, OWS
 
-char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
 bool sameText(std::string_view a, std::string_view b)
 {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                       [](char x, char y) { return lower(x) == lower(y); });
-}
-
-bool isDigit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-bool isAlnum(char c)
-{
-    return isDigit(c) || (lower(c) >= 'a' && lower(c) <= 'z');
 }
 
 std::string_view trim(std::string_view text)

@@ -1,5 +1,6 @@
 #include "wire/pusher_channel.hpp"
 
+#include "base/ascii.hpp"
 #include "base/utf8.hpp"
 
 #include <algorithm>
@@ -9,15 +10,9 @@ namespace realtime::pusher {
 
 namespace {
 
-constexpr bool isDigit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 constexpr bool channelCharacter(char c)
 {
-    return isDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           std::string_view("_-=@,.;").find(c) != std::string_view::npos;
+    return isAlnum(c) || std::string_view("_-=@,.;").find(c) != std::string_view::npos;
 }
 
 bool allDigits(std::string_view text)

@@ -8,13 +8,6 @@ namespace realtime::pusher {
 
 namespace {
 
-std::string quoted(std::string_view text)
-{
-    std::string out;
-    appendJsonString(out, text);
-    return out;
-}
-
 // {"event":…,"channel":…, unless the channel is empty.
 void begin(FrameBuilder& out, std::string_view event, std::string_view channel)
 {
@@ -36,7 +29,7 @@ void appendFrame(FrameBuilder& out, std::string_view event, std::string_view cha
 
 std::string errorData(const SubscriptionError& what)
 {
-    return "{\"type\":" + quoted(what.type) + ",\"error\":" + quoted(what.error) +
+    return "{\"type\":" + jsonString(what.type) + ",\"error\":" + jsonString(what.error) +
            ",\"status\":" + std::to_string(what.status) + '}';
 }
 
@@ -63,7 +56,7 @@ void appendConnectionEstablished(FrameBuilder& out, std::string_view socketId,
                                  std::uint32_t activityTimeoutSeconds)
 {
     appendFrame(out, "pusher:connection_established", {},
-                "{\"socket_id\":" + quoted(socketId) +
+                "{\"socket_id\":" + jsonString(socketId) +
                     ",\"activity_timeout\":" + std::to_string(activityTimeoutSeconds) + '}');
 }
 
@@ -85,7 +78,7 @@ void appendPong(FrameBuilder& out)
 
 void appendSigninSuccess(FrameBuilder& out, std::string_view userData)
 {
-    appendFrame(out, "pusher:signin_success", {}, "{\"user_data\":" + quoted(userData) + '}');
+    appendFrame(out, "pusher:signin_success", {}, "{\"user_data\":" + jsonString(userData) + '}');
 }
 
 bool appendWatchlistEvents(FrameBuilder& out, std::span<const std::string_view> online,
@@ -121,7 +114,7 @@ void appendSubscriptionSucceeded(FrameBuilder& out, std::string_view channel, st
     std::string extended(data.substr(0, data.size() - 1)); // without its closing brace
     extended += data == NoData ? "\"recovered\":" : ",\"recovered\":";
     extended += resumed->recovered ? "true" : "false";
-    extended += ",\"id\":" + quoted(resumed->id) + '}';
+    extended += ",\"id\":" + jsonString(resumed->id) + '}';
     appendFrame(out, Event, channel, extended);
 }
 
@@ -152,7 +145,7 @@ std::string presenceData(std::span<const PresenceEntry> users)
     std::string ids, hash;
     for (const PresenceEntry& user : users) {
         const std::string_view separator = ids.empty() ? "" : ",";
-        const std::string id = quoted(user.userId);
+        const std::string id = jsonString(user.userId);
         ids.append(separator).append(id);
         hash.append(separator).append(id).append(":").append(infoOf(user));
     }
@@ -162,14 +155,14 @@ std::string presenceData(std::span<const PresenceEntry> users)
 
 void appendMemberAdded(FrameBuilder& out, std::string_view channel, const PresenceEntry& user)
 {
-    std::string data = "{\"user_id\":" + quoted(user.userId) + ",\"user_info\":";
+    std::string data = "{\"user_id\":" + jsonString(user.userId) + ",\"user_info\":";
     data.append(infoOf(user)).append("}");
     appendFrame(out, "pusher_internal:member_added", channel, data);
 }
 
 void appendMemberRemoved(FrameBuilder& out, std::string_view channel, std::string_view userId)
 {
-    appendFrame(out, "pusher_internal:member_removed", channel, "{\"user_id\":" + quoted(userId) + '}');
+    appendFrame(out, "pusher_internal:member_removed", channel, "{\"user_id\":" + jsonString(userId) + '}');
 }
 
 void appendEvent(FrameBuilder& out, const EventFrame& frame)
@@ -197,7 +190,7 @@ void appendEvent(FrameBuilder& out, const EventFrame& frame)
 void appendAck(FrameBuilder& out, std::string_view ref, std::string_view id)
 {
     std::string data = "{\"ref\":";
-    data.append(ref).append(",\"id\":").append(quoted(id)).append("}");
+    data.append(ref).append(",\"id\":").append(jsonString(id)).append("}");
     appendFrame(out, "realtime:ack", {}, data);
 }
 
@@ -205,7 +198,7 @@ void appendPublishError(FrameBuilder& out, std::string_view ref, int code, std::
 {
     std::string data = "{\"ref\":";
     data.append(ref).append(",\"code\":").append(std::to_string(code));
-    data.append(",\"message\":").append(quoted(message)).append("}");
+    data.append(",\"message\":").append(jsonString(message)).append("}");
     appendFrame(out, "realtime:error", {}, data);
 }
 

@@ -203,13 +203,6 @@ Fault checkChannel(std::string_view name, std::size_t maxBytes)
     return std::nullopt;
 }
 
-std::string quoted(std::string_view text)
-{
-    std::string out;
-    appendJsonString(out, text);
-    return out;
-}
-
 // The members, without braces.
 std::string members(const Attributes& attributes)
 {
@@ -228,7 +221,7 @@ std::string members(const Attributes& attributes)
 
 std::string errorBody(const RestError& error)
 {
-    return "{\"error\":" + quoted(error.message) + ",\"code\":" + std::to_string(error.status) + '}';
+    return "{\"error\":" + jsonString(error.message) + ",\"code\":" + std::to_string(error.status) + '}';
 }
 
 std::variant<Trigger, RestError> parseTrigger(std::string_view body, const TriggerLimits& limits)
@@ -340,7 +333,7 @@ std::string channelsBody(std::span<const ChannelAttributes> channels)
     std::string out = "{\"channels\":{";
     for (std::size_t i = 0; i < channels.size(); ++i) {
         out += i > 0 ? "," : "";
-        out += quoted(channels[i].channel) + ":{" + members(channels[i].attributes) + '}';
+        out += jsonString(channels[i].channel) + ":{" + members(channels[i].attributes) + '}';
     }
     return out + "}}";
 }
@@ -362,7 +355,7 @@ std::string channelBody(const ChannelState& state)
         out += ',' + counts;
     }
     if (state.cacheAsked && state.cache) {
-        out += ",\"cache\":{\"data\":" + quoted(state.cache->data) +
+        out += ",\"cache\":{\"data\":" + jsonString(state.cache->data) +
                ",\"ttl\":" + std::to_string(state.cache->secondsLeft) + '}';
     } else if (state.cacheAsked) {
         out += ",\"cache\":null";
@@ -375,7 +368,7 @@ std::string usersBody(std::span<const std::string_view> ids)
     std::string out = "{\"users\":[";
     for (std::size_t i = 0; i < ids.size(); ++i) {
         out += i > 0 ? "," : "";
-        out += "{\"id\":" + quoted(ids[i]) + '}';
+        out += "{\"id\":" + jsonString(ids[i]) + '}';
     }
     return out + "]}";
 }

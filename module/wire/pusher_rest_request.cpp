@@ -1,6 +1,7 @@
 // Which endpoint a request is for, and whether it is signed.
 #include "wire/pusher_rest.hpp"
 
+#include "base/ascii.hpp"
 #include "base/hmac.hpp"
 
 #include <algorithm>
@@ -12,15 +13,6 @@ namespace realtime::pusher {
 namespace {
 
 constexpr std::size_t MaxParameters = 100;
-
-int hexValue(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char lower = static_cast<char>(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
 
 enum class Plus : std::uint8_t { Literal, Space };
 
@@ -41,10 +33,10 @@ std::string decode(std::string_view text, Plus plus = Plus::Literal)
     return out;
 }
 
-std::string lower(std::string text)
+std::string lowered(std::string text)
 {
     for (char& c : text) {
-        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+        c = lower(c);
     }
     return text;
 }
@@ -66,7 +58,7 @@ std::vector<Parameter> parseQuery(std::string_view text, Plus plus)
             continue;
         }
         const std::string_view name = takeUntil(value, '=');
-        query.push_back({lower(decode(name, plus)), decode(value, plus)});
+        query.push_back({lowered(decode(name, plus)), decode(value, plus)});
     }
     return query;
 }

@@ -1,0 +1,36 @@
+// Characters of ASCII, whatever the locale, one at a time and eight in a word. Pure functions, any thread.
+#pragma once
+
+#include <cstdint>
+
+namespace realtime {
+
+constexpr bool isDigit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+constexpr char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+
+constexpr bool isAlnum(char c)
+{
+    return isDigit(c) || (lower(c) >= 'a' && lower(c) <= 'z');
+}
+
+// -1: not a hexadecimal digit
+constexpr int hexValue(char c)
+{
+    if (isDigit(c)) {
+        return c - '0';
+    }
+    return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+}
+
+// 1 and 0x80 in each byte of a word.
+inline constexpr std::uint64_t Ones = 0x0101010101010101;
+inline constexpr std::uint64_t HighBits = Ones * 0x80;
+
+} // namespace realtime
