@@ -69,7 +69,7 @@ build_module()
 {
     local directory=$1
     shift
-    configure "$directory" "$@"
+    configure "$directory" -DCMAKE_UNITY_BUILD=ON "$@"
     ninja -C "$directory" ngx_http_realtime_module
 }
 

@@ -18,6 +18,7 @@ struct MessageId {
     std::uint64_t epoch = 0;
     std::uint64_t offset = 0;
 
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 sees the 0 that the compiler compares with
     friend auto operator<=>(const MessageId&, const MessageId&) = default;
 };
 

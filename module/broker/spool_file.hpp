@@ -88,7 +88,7 @@ private:
     Statement prepare(const char* sql);
     void run(Statement& statement);
     void check(int code);
-    void bindEvent(const PendingEvent& event, std::int64_t row, bool refused);
+    void bindEvent(const PendingEvent& pending, std::int64_t row, bool refused);
 
     std::string path_;
     Database db_;

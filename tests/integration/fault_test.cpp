@@ -251,7 +251,7 @@ private:
         const std::string id = std::to_string(master_);
         std::string text = readFile("/proc/" + id + "/task/" + id + "/children");
         for (const std::string& word : split(text, ' ')) {
-            if (const int pid = std::atoi(word.c_str()); pid > 0) {
+            if (const int pid = toInt(word); pid > 0) {
                 out.push_back(pid);
             }
         }
@@ -521,13 +521,13 @@ Consumed compare(const RabbitMq& rabbit, const std::set<std::string>& acknowledg
 std::chrono::seconds duration()
 {
     const char* text = std::getenv("REALTIME_FAULT_SECONDS");
-    return std::chrono::seconds(text == nullptr ? 190 : std::atoi(text));
+    return std::chrono::seconds(text == nullptr ? 190 : toInt(text));
 }
 
 unsigned seed()
 {
     const char* text = std::getenv("REALTIME_FAULT_SEED");
-    return text == nullptr ? std::random_device{}() : static_cast<unsigned>(std::atoi(text));
+    return text == nullptr ? std::random_device{}() : static_cast<unsigned>(toInt(text));
 }
 
 void awaitDrained(const Server& nginx)

@@ -116,7 +116,7 @@ TEST_WITH_WORKERS(the_answer_counts_subscribers_of_all_workers)
     {
         const Subscribers subscribers = subscribe(nginx, 2, "/sub/room");
         // Those that were one too many for their worker have gone again; that takes a moment to be seen.
-        eventually([&] { return probe(nginx, "room") == 2 * workers; }, "all are counted");
+        eventually([&] { return probe(nginx, "room") == 2L * workers; }, "all are counted");
     }
     eventually([&] { return probe(nginx, "room") == 0; }, "all are counted off");
 }

@@ -39,8 +39,10 @@ TEST(a_full_queue_refuses_and_leaves_the_item_with_the_caller)
     assert_true(queue.push(std::make_unique<int>(2)));
     auto third = std::make_unique<int>(3);
     assert_false(queue.push(std::move(third)));
-    assert_non_null(third.get()); // NOLINT(bugprone-use-after-move): that it was not moved is what is tested
+    // NOLINTBEGIN(bugprone-use-after-move): that it was not moved is what is tested
+    assert_non_null(third.get());
     assert_int_equal(*third, 3);
+    // NOLINTEND(bugprone-use-after-move)
 
     std::unique_ptr<int> got;
     assert_true(queue.pop(got));

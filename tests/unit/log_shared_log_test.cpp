@@ -392,9 +392,9 @@ TEST(several_channels_resume_from_one_cut)
     assert_true(behind(a1.channel, 0) == (Offsets{1, 2}));
     assert_true(behind(a1.channel, a1.position) == (Offsets{2}));
     assert_true(behind(a1.channel, b1.position) == (Offsets{2}));
-    assert_true(behind(a1.channel, a2.position) == (Offsets{}));
+    assert_true(behind(a1.channel, a2.position).empty());
     assert_true(behind(b1.channel, a1.position) == (Offsets{1}));
-    assert_true(behind(b1.channel, b1.position) == (Offsets{}));
+    assert_true(behind(b1.channel, b1.position).empty());
     assert_true(behind(c1.channel, a2.position) == (Offsets{1}));
     assert_false(f.log.historyBehind(a1.channel, 0, {1, 0}, 1).complete);
     assert_true(f.log.historyBehind(a1.channel, a1.position, {1, 0}, 1).complete);
@@ -405,7 +405,7 @@ TEST(several_channels_resume_from_one_cut)
     const History gone = f.log.historyBehind(a1.channel, a1.position, {}, 1);
     assert_true(f.offsets(gone) == (Offsets{3}));
     assert_false(gone.complete);
-    assert_true(behind(a1.channel, a3.position) == (Offsets{}));
+    assert_true(behind(a1.channel, a3.position).empty());
 }
 
 TEST(a_second_life_of_a_channel_does_not_hide_what_was_lost_with_the_first)

@@ -17,7 +17,7 @@ namespace realtime::bench {
 
 namespace {
 
-constexpr std::size_t ReadBytes = 256 * 1024;
+constexpr std::size_t ReadBytes = std::size_t{256} * 1024;
 constexpr int MaxEvents = 512;
 
 [[noreturn]] void fail(const char* what)

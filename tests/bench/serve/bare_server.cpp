@@ -22,7 +22,7 @@ namespace {
 
 constexpr int MaxEvents = 512;
 constexpr int Backlog = 4096;
-constexpr std::size_t ReadBytes = 64 * 1024;
+constexpr std::size_t ReadBytes = std::size_t{64} * 1024;
 constexpr std::size_t MaskedHead = 8; // 2, 16 bits of length, 4 of mask
 
 constexpr std::string_view Handshake =

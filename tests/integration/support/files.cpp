@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -145,6 +146,13 @@ CommandResult run(const std::vector<std::string>& command, const Environment& en
     result.status = waitFor(spawn(command, log, environment), patience);
     result.output = readFile(log);
     return result;
+}
+
+int toInt(std::string_view text)
+{
+    int number = 0;
+    std::from_chars(text.data(), text.data() + text.size(), number);
+    return number;
 }
 
 } // namespace realtime::testing

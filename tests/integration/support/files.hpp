@@ -31,6 +31,8 @@ std::string readFile(const std::filesystem::path& path); // empty if there is no
 void writeFile(const std::filesystem::path& path, std::string_view text);
 void replaceAll(std::string& text, std::string_view from, std::string_view to);
 std::vector<std::string> split(std::string_view text, char separator);
+// The number that the text begins with; 0: none.
+int toInt(std::string_view text);
 
 // A TCP port of 127.0.0.1 that nobody listens on now.
 std::uint16_t freePort();

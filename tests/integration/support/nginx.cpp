@@ -251,7 +251,7 @@ void Nginx::start()
 
 pid_t Nginx::pidInFile() const
 {
-    return static_cast<pid_t>(std::atoi(readFile(directory() / "nginx.pid").c_str()));
+    return toInt(readFile(directory() / "nginx.pid"));
 }
 
 void Nginx::adoptSuccessor()

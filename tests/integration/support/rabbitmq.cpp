@@ -86,7 +86,7 @@ void RabbitMq::readPort(const char* command)
 {
     const auto done = run({REALTIME_RABBITMQ_SCRIPT, command, place_}, {}, 120s);
     for (const auto& line : split(done.output, '\n')) {
-        const int port = std::atoi(line.c_str());
+        const int port = toInt(line);
         if (port > 0) {
             port_ = static_cast<std::uint16_t>(port);
         }
