@@ -37,8 +37,8 @@ Sha256Digest hmacSha256(std::string_view key, std::string_view text)
     Sha256Digest digest;
     unsigned int size = 0;
     if (key.size() > std::numeric_limits<int>::max() ||
-        HMAC(EVP_sha256(), octets(key), static_cast<int>(key.size()), octets(text), text.size(), digest.data(),
-             &size) == nullptr ||
+        HMAC(EVP_sha256(), octets(key), static_cast<int>(key.size()), octets(text), text.size(),
+             digest.data(), &size) == nullptr ||
         size != digest.size()) {
         throw std::runtime_error("OpenSSL can't compute HMAC-SHA256");
     }

@@ -24,6 +24,9 @@ struct MessageId {
 
 inline constexpr std::size_t MaxMessageIdBytes = 34;
 
+// A publisher's own name for an event: what comes again under the same name is not published again.
+inline constexpr std::size_t MaxIdempotencyKeyBytes = 255;
+
 // Writes the text form to `out`, which holds MaxMessageIdBytes; returns its length.
 std::size_t formatMessageId(const MessageId& id, char* out);
 std::string toString(const MessageId& id);

@@ -121,7 +121,8 @@ struct BrokerNote {
 };
 inline constexpr std::size_t MaxBrokerNotes = 64; // that wait for the event loop; further ones are dropped
 
-enum class BrokerState : std::uint32_t { Connecting, Up, Blocked, Down };
+// From good to bad.
+enum class BrokerState : std::uint32_t { Up, Connecting, Blocked, Down };
 const char* toString(BrokerState state);
 
 struct BrokerStats {

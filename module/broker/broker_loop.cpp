@@ -427,7 +427,7 @@ void BrokerLoop::report()
 void BrokerLoop::sleep(Time now)
 {
     const LinkInterest interest = link_ ? link_->interest() : LinkInterest{};
-    const int timeout = pollTimeout(std::min(sleepUntil(now), interest.wakeAt) - now);
+    const int timeout = pollTimeout(now, std::min(sleepUntil(now), interest.wakeAt));
     if (timeout == 0 || (stopping() && finished()) || canSubmit()) {
         return;
     }

@@ -140,7 +140,7 @@ void WebhookLoop::sleep(Time now)
     shared_.asleep.exchange(true, std::memory_order_acq_rel);
     const bool stopUnseen = stopAt_ == Time::max() && shared_.stopAt.load(std::memory_order_acquire) != 0;
     if (shared_.offers.empty() && !stopUnseen &&
-        curl_multi_poll(shared_.multi.get(), nullptr, 0, pollTimeout(until - now), nullptr) != CURLM_OK) {
+        curl_multi_poll(shared_.multi.get(), nullptr, 0, pollTimeout(now, until), nullptr) != CURLM_OK) {
         std::this_thread::sleep_for(10ms); // too little memory: do not spin
     }
     shared_.asleep.exchange(false, std::memory_order_acq_rel); // not a store, see BrokerShared

@@ -10,6 +10,7 @@
 #include "nginx/worker.hpp"
 
 #include "base/json_text.hpp"
+#include "base/message_id.hpp"
 
 #include <memory>
 
@@ -21,8 +22,7 @@ namespace realtime {
 namespace {
 
 constexpr std::string_view Methods = "POST, PUT, OPTIONS";
-constexpr std::size_t MaxHeaderValue =
-    255; // of Content-Type and Idempotency-Key: both go to brokers or tables
+constexpr std::size_t MaxContentTypeBytes = 255; // as of an AMQP short string
 constexpr std::size_t MaxEventBytes = 200;
 
 ngx_int_t refuse(ngx_http_request_t* r, ngx_uint_t status, std::string_view message)
@@ -141,8 +141,8 @@ ngx_int_t publishBody(ngx_http_request_t* r)
         !(publication.event.empty() || validChannelName(publication.event))) {
         return refuse(r, NGX_HTTP_BAD_REQUEST, "invalid event name");
     }
-    if (publication.contentType.size() > MaxHeaderValue ||
-        publication.idempotencyKey.size() > MaxHeaderValue) {
+    if (publication.contentType.size() > MaxContentTypeBytes ||
+        publication.idempotencyKey.size() > MaxIdempotencyKeyBytes) {
         return refuse(r, NGX_HTTP_BAD_REQUEST, "Content-Type and Idempotency-Key have at most 255 bytes");
     }
 

@@ -333,7 +333,9 @@ private:
                 }
                 return;
             }
-            Hub::startBehind(*joined.subscription, presence.lastOffset);
+            if (since.kind == Since::Kind::Latest) { // else what came meanwhile is part of what is resumed
+                Hub::startBehind(*joined.subscription, presence.lastOffset);
+            }
             extras().members[message.channel] = member->userId;
             data = snapshot(presence.members);
         }

@@ -55,6 +55,7 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     // Before claimSlot() does the same without a word: this may be the successor of a worker that crashed.
     pusherChannels_->reap();
     claimMissingSlots();
+    publishStats();
     tick_.after(tickInterval());
 }
 

@@ -1,6 +1,7 @@
 #include "wire/pusher_message.hpp"
 
 #include "base/json_scan.hpp"
+#include "base/message_id.hpp"
 #include "wire/pusher_channel.hpp"
 
 #include <algorithm>
@@ -15,7 +16,6 @@ using Kind = ClientMessage::Kind;
 constexpr std::string_view NoObject = "Expected data to be an object";
 constexpr std::string_view NoChannel = "Expected channel to be a string";
 constexpr std::string_view BadKey = "Expected key to be a string of 1 to 255 bytes";
-constexpr std::size_t MaxKeyBytes = 255; // as of an Idempotency-Key header
 constexpr std::string_view BadEventName = "Expected an event name of 1 to 200 characters";
 
 Kind kindOf(std::string_view event)
@@ -124,7 +124,8 @@ void readPublish(ClientMessage& message, const json::Value& object)
     message.data = relayed(data);
     message.key = json::asString(key).value_or("");
     takeChannel(message, channel);
-    if (message.error.empty() && !key.isNull() && (message.key.empty() || message.key.size() > MaxKeyBytes)) {
+    if (message.error.empty() && !key.isNull() &&
+        (message.key.empty() || message.key.size() > MaxIdempotencyKeyBytes)) {
         message.error = BadKey;
     }
     if (message.error.empty() && message.ref == "null") {
