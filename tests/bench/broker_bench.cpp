@@ -164,7 +164,9 @@ void measureLatency(const BrokerConfig& config, std::size_t events)
         }
     }
     std::sort(milliseconds.begin(), milliseconds.end());
-    const auto at = [&](double part) { return milliseconds[static_cast<std::size_t>(part * static_cast<double>(events - 1))]; };
+    const auto at = [&](double part) {
+        return milliseconds[static_cast<std::size_t>(part * static_cast<double>(events - 1))];
+    };
     std::printf("stored after: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, most %.2f ms\n", at(0.5), at(0.99),
                 at(0.999), milliseconds.back());
 }
