@@ -64,13 +64,14 @@ install_quietly()
     fi
 )
 
-# build_module DIRECTORY [cmake option...]: configures and builds the module there.
-build_module()
+# build DIRECTORY TARGET...: configures and builds there: ngx_http_realtime_module, or realtime, the tool.
+build()
 {
-    local directory=$1
+    local directory=$1 options=(-DCMAKE_UNITY_BUILD=ON)
     shift
-    configure "$directory" -DCMAKE_UNITY_BUILD=ON "$@"
-    ninja -C "$directory" ngx_http_realtime_module
+    [[ " $* " != *' realtime '* ]] || options+=(-DREALTIME_CLI=ON)
+    configure "$directory" "${options[@]}"
+    ninja -C "$directory" "$@"
 }
 
 configure()

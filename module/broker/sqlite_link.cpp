@@ -287,7 +287,7 @@ SqliteLink::Result SqliteLink::insert(const BrokerEvent& event)
              bindTextOrNull(statement, 5, event.contentType),
              bindData(statement, 6, event.data),
              bindTextOrNull(statement, 7, publishedAt),
-             bindTextOrNull(statement, 8, config_.node),
+             bindTextOrNull(statement, 8, event.node.empty() ? config_.node : event.node),
              bindTextOrNull(statement, 9, event.userId),
              bindTextOrNull(statement, 10, event.socketId),
              bindTextOrNull(statement, 11, event.routingKey),
