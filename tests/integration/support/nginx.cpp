@@ -127,8 +127,9 @@ std::string template_(const NginxOptions& options)
     if (!options.whole.empty()) {
         return options.whole;
     }
+    // `env` hands the sanitizer's runtime on to a new binary (SIGUSR2).
     std::string text =
-        "load_module %MODULE%;\n"
+        "load_module %MODULE%; env LD_PRELOAD; env ASAN_OPTIONS; env UBSAN_OPTIONS;\n"
         "user " +
         options.user +
         ";\n"
