@@ -238,7 +238,7 @@ public:
     // A slot has SlotCounters words for its worker to count in; those from FirstGauge on are gauges. When a slot
     // is given up, its counters are added to the retired row and its gauges are cleared. The gauges of the retired row
     // are nobody's: users of the log may keep there what belongs to all of them.
-    static constexpr std::size_t SlotCounters = 352;
+    static constexpr std::size_t SlotCounters = 328; // 64 such slots leave enough of the smallest zone
     static constexpr std::size_t FirstGauge = 192;
 
     struct Options {

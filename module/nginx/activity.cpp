@@ -23,6 +23,16 @@ std::uint64_t pack(std::uint32_t high, std::uint64_t low)
     return (std::uint64_t{high} << 32U) | std::min<std::uint64_t>(low, ~0U);
 }
 
+// 40 bits of bytes, 24 of seconds.
+constexpr unsigned WaitShift = 24;
+constexpr std::uint64_t MaxWaitSeconds = (1U << WaitShift) - 1;
+
+std::uint64_t packWait(std::size_t bytes, std::int64_t seconds)
+{
+    return std::uint64_t{bytes} << WaitShift |
+           std::min(static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0)), MaxWaitSeconds);
+}
+
 std::size_t busyWord(std::size_t row)
 {
     return FirstBusyChannelWord + row * BusyChannelWords;
@@ -181,8 +191,8 @@ void Activity::noteSlowSubscribers()
                 auto transport = static_cast<const Outlet*>(one.subscriber)->transport();
                 slot.set(slowWord(row), channel.ref.epoch);
                 slot.set(slowWord(row) + 1, pack(channel.ref.index, word(transport)));
-                slot.set(slowWord(row) + 2, one.subscriber->waitingBytes());
-                slot.set(slowWord(row) + 3, static_cast<std::uint64_t>(one.sinceMs));
+                std::int64_t seconds = (worker_.nowMs() - one.sinceMs) / 1000;
+                slot.set(slowWord(row) + 2, packWait(one.subscriber->waitingBytes(), seconds));
                 row++;
             }
         }
@@ -248,9 +258,10 @@ std::vector<SlowSubscriber> slowSubscribers(const SharedLog& log)
             std::uint64_t packed = slot.get(slowWord(row) + 1);
             auto named = log.named({static_cast<std::uint32_t>(packed >> 32U), slot.get(slowWord(row))});
             if (named) {
+                std::uint64_t wait = slot.get(slowWord(row) + 2);
                 slow.push_back({std::move(named->app), std::move(named->channel),
-                                static_cast<Gauge>(packed & ~0U), log.slotPid(i), slot.get(slowWord(row) + 2),
-                                static_cast<std::int64_t>(slot.get(slowWord(row) + 3))});
+                                static_cast<Gauge>(packed & ~0U), log.slotPid(i), wait >> WaitShift,
+                                wait & MaxWaitSeconds});
             }
         }
     }

@@ -75,7 +75,7 @@ struct SlowSubscriber {
     Gauge transport = Gauge::WebSocket;
     std::int32_t pid = 0;
     std::uint64_t waitingBytes = 0;
-    std::int64_t sinceMs = 0;
+    std::uint64_t waitingSeconds = 0;
 };
 std::vector<SlowSubscriber> slowSubscribers(const SharedLog& log); // most bytes first
 

@@ -72,13 +72,13 @@ inline constexpr std::size_t FirstLatencyWord = 40;
 // Tables that activity.hpp keeps, each row of so many words.
 inline constexpr std::size_t MaxBusyChannels = 16;
 inline constexpr std::size_t BusyChannelWords = 2;
-inline constexpr std::size_t FirstBusyChannelWord = SharedLog::FirstGauge + 80;
-inline constexpr std::size_t MaxSlowSubscribers = 8;
-inline constexpr std::size_t SlowSubscriberWords = 4;
+inline constexpr std::size_t FirstBusyChannelWord = SharedLog::FirstGauge + 72;
+inline constexpr std::size_t MaxSlowSubscribers = 5;
+inline constexpr std::size_t SlowSubscriberWords = 3;
 inline constexpr std::size_t FirstSlowSubscriberWord =
     FirstBusyChannelWord + MaxBusyChannels * BusyChannelWords;
 // In the retired row of the first zone.
-inline constexpr std::size_t BrokerErrorWords = 16;
+inline constexpr std::size_t BrokerErrorWords = 15;
 inline constexpr std::size_t FirstBrokerErrorWord = SharedLog::FirstGauge + 16;
 
 // Connections of an app with max_connections.
@@ -101,7 +101,7 @@ constexpr std::size_t word(std::size_t broker, BrokerCounter counter)
 }
 constexpr std::size_t word(std::size_t broker, BrokerGauge gauge)
 {
-    return SharedLog::FirstGauge + 16 + broker * 8 + static_cast<std::size_t>(gauge);
+    return SharedLog::FirstGauge + 16 + broker * 7 + static_cast<std::size_t>(gauge);
 }
 constexpr std::size_t word(AppGauge app)
 {
@@ -114,7 +114,7 @@ static_assert(word(MaxBrokers, BrokerGauge::State) <= FirstBusyChannelWord);
 static_assert(FirstSlowSubscriberWord + MaxSlowSubscribers * SlowSubscriberWords <= word(AppGauge{0}));
 static_assert(word(Gauge::End) <= FirstBrokerErrorWord);
 static_assert(FirstBrokerErrorWord + MaxBrokers * BrokerErrorWords <= SharedLog::SlotCounters);
-static_assert(static_cast<std::size_t>(BrokerGauge::Count) <= 8);
+static_assert(static_cast<std::size_t>(BrokerGauge::Count) <= 7);
 static_assert(word(Gauge::End) <= word(0, BrokerGauge::State));
 
 class Counters {

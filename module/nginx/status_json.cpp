@@ -127,7 +127,7 @@ void appendSlow(std::string& out, const StatusFigures& figures)
             slow.text("transport", transportName(one.transport));
             slow.number("pid", static_cast<std::uint64_t>(one.pid));
             slow.number("waiting_bytes", one.waitingBytes);
-            slow.number("waiting_ms", since(figures.nowMs, one.sinceMs));
+            slow.number("waiting_seconds", one.waitingSeconds);
         }
     }
     out += ']';

@@ -51,7 +51,7 @@ function bytes(value) {
 function milliseconds(ms) {
   if (ms === null || ms === undefined) return '–';
   if (ms >= 1000) return `${(ms / 1000).toFixed(ms < 10000 ? 1 : 0)} s`;
-  if (ms >= 1) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  if (ms >= 1) return `${ms < 10 ? ms.toFixed(1).replace('.0', '') : Math.round(ms)} ms`;
   return `${Math.round(ms * 1000)} µs`;
 }
 
@@ -133,6 +133,8 @@ class Chart {
     $('charts').append(this.node);
     const axis = { stroke: () => colour(document.documentElement, '--quiet'), font: '11px system-ui, sans-serif',
       grid: { stroke: () => colour(document.documentElement, '--grid'), width: 1 }, ticks: { show: false } };
+    // Of a logarithmic scale only the powers of ten.
+    const only = (_, splits) => logarithmic ? splits.map(one => Math.abs(Math.log10(one) - Math.round(Math.log10(one))) < 1e-6 ? one : null) : splits;
     this.plot = new uPlot({
       width: 300, height: 168, legend: { show: false }, padding: [6, 4, 0, 0],
       cursor: { sync: { key: 'realtime' }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
@@ -142,7 +144,7 @@ class Chart {
         : { range: (_, low, high) => [0, full ?? Math.max(high * 1.15, 1)] } },
       axes: [
         { ...axis, space: 70, size: 24, values: (_, ticks) => ticks.map(tick => new Date(tick * 1000).toLocaleTimeString([], { hour12: false, hour: '2-digit', minute: '2-digit', second: '2-digit' })) },
-        { ...axis, space: 32, size: 56, values: (_, ticks) => ticks.map(tick => tick === null ? '' : format(tick)) },
+        { ...axis, space: 32, size: 56, filter: only, grid: { ...axis.grid, filter: only }, values: (_, ticks) => ticks.map(tick => tick === null ? '' : format(tick)) },
       ],
       series: [{}, ...series.map((one, i) => ({ label: one.label, width: 1.75, points: { show: false },
         stroke: () => colour(this.keys[i], '--key'), fill: series.length === 1 ? () => `${colour(this.keys[i], '--key')}22` : undefined }))],
@@ -358,13 +360,13 @@ function fill(cell, value, look) {
 const zoneOf = (s, name) => Object.keys(s.zones).length > 1 ? ` (${name})` : '';
 
 function showTables(s) {
-  table('Busiest channels', [['Channel', 'name'], ['App', 'name'], ['Events/s', 'number'], ['Subscribers', 'number'], ['Events', 'number']],
-    s.busiest_channels.map(one => [
+  table('Busiest channels', [['Channel', 'name'], ['Events/s', 'number'], ['Subscribers', 'number'], ['Events', 'number'], ['App', 'name']],
+    s.busiest_channels.sort((a, b) => b.events_per_second - a.events_per_second).map(one => [
       { text: one.channel, action: permissions.watch ? () => watchChannel(one.app, one.channel) : null },
-      one.app + zoneOf(s, one.zone), compact(one.events_per_second), compact(one.subscribers), compact(one.events_total)]),
+      compact(one.events_per_second), compact(one.subscribers), compact(one.events_total), one.app + zoneOf(s, one.zone)]),
     'Nothing is published.');
   table('Slow subscribers', [['Channel', 'name'], ['Transport', ''], ['Waiting', 'number'], ['For', 'number'], ['Worker', 'number']],
-    s.slow_list.map(one => [one.channel, one.transport, bytes(one.waiting_bytes), duration(one.waiting_ms), one.pid]),
+    s.slow_list.map(one => [one.channel, one.transport, bytes(one.waiting_bytes), duration(one.waiting_seconds * 1000), one.pid]),
     'All subscribers read as fast as they are sent.');
   table('Workers', [['Pid', 'number'], ['Generation', 'number'], ['Age', 'number'], ['State', ''], ['Connections', 'number'], ['Events in', 'number'], ['Deliveries', 'number']],
     s.worker_list.map(one => [one.pid, one.generation, duration(one.age_ms),
@@ -561,7 +563,7 @@ async function publish(form) {
   try {
     const response = await fetch(`?${query}`, { method: 'POST', body: form.data.value, headers: { 'Content-Type': 'text/plain; charset=utf-8' } });
     const answer = await response.json().catch(() => ({}));
-    state.textContent = response.ok ? `Published as ${answer.id}, ${answer.subscribers} subscribers.` : `Refused: ${answer.error ?? response.status}`;
+    state.textContent = response.ok ? `Published to ${answer.subscribers} ${answer.subscribers === 1 ? 'subscriber' : 'subscribers'} as ${answer.id}.` : `Refused: ${answer.error ?? response.status}`;
   } catch (error) {
     state.textContent = `Not sent: ${error.message}`;
   }
