@@ -164,10 +164,11 @@ void Activity::Ranking::write(Counters slot) const
 
 void Activity::noteSlowSubscribers()
 {
-    Hub& hub = worker_.hub();
-    std::vector<WaitingSubscriber> waiting = hub.waiting(worker_.nowMs());
-    std::uint64_t bytes = 0;
+    std::int64_t now = Worker::nowMs();
+    std::vector<WaitingSubscriber> waiting = worker_.hub().waiting(now);
+    // What only follows the figures has no channel.
     std::erase_if(waiting, [](const WaitingSubscriber& one) { return !one.subscriber->subscribed(); });
+    std::uint64_t bytes = 0;
     for (const WaitingSubscriber& one : waiting) {
         bytes += one.subscriber->waitingBytes();
     }
@@ -177,28 +178,34 @@ void Activity::noteSlowSubscribers()
     std::sort(waiting.begin(), waiting.end(), [](const WaitingSubscriber& a, const WaitingSubscriber& b) {
         return a.subscriber->waitingBytes() > b.subscriber->waitingBytes();
     });
-    for (std::uint32_t i = 0; i < hub.logCount(); i++) {
-        HubLog& log = hub.log(i);
-        if (log.slot == SharedLog::NoSlot) {
+    for (std::uint32_t i = 0; i < worker_.hub().logCount(); i++) {
+        if (worker_.hub().log(i).slot != SharedLog::NoSlot) {
+            listSlowSubscribers(i, waiting, now);
+        }
+    }
+}
+
+// The first of those who follow a channel of this zone.
+void Activity::listSlowSubscribers(std::uint32_t zone, std::span<const WaitingSubscriber> waiting,
+                                   std::int64_t nowMs)
+{
+    const HubLog& log = worker_.hub().log(zone);
+    Counters slot(log.log.slotCounters(log.slot));
+    std::size_t row = 0;
+    for (const WaitingSubscriber& one : waiting) {
+        const LocalChannel& channel = *one.subscriber->subscriptions()->channel;
+        if (channel.log != zone || row == MaxSlowSubscribers) {
             continue;
         }
-        Counters slot(log.log.slotCounters(log.slot));
-        std::size_t row = 0;
-        for (const WaitingSubscriber& one : waiting) {
-            const LocalChannel& channel = *one.subscriber->subscriptions()->channel;
-            if (channel.log == i && row < MaxSlowSubscribers) {
-                // All of the worker's subscribers are Outlets.
-                auto transport = static_cast<const Outlet*>(one.subscriber)->transport();
-                slot.set(slowWord(row), channel.ref.epoch);
-                slot.set(slowWord(row) + 1, pack(channel.ref.index, word(transport)));
-                std::int64_t seconds = (worker_.nowMs() - one.sinceMs) / 1000;
-                slot.set(slowWord(row) + 2, packWait(one.subscriber->waitingBytes(), seconds));
-                row++;
-            }
-        }
-        for (; row < MaxSlowSubscribers; row++) {
-            slot.set(slowWord(row), 0);
-        }
+        // All of a worker's subscribers are Outlets.
+        Gauge transport = static_cast<const Outlet*>(one.subscriber)->transport();
+        slot.set(slowWord(row), channel.ref.epoch);
+        slot.set(slowWord(row) + 1, pack(channel.ref.index, word(transport)));
+        slot.set(slowWord(row) + 2, packWait(one.subscriber->waitingBytes(), (nowMs - one.sinceMs) / 1000));
+        row++;
+    }
+    for (; row < MaxSlowSubscribers; row++) {
+        slot.set(slowWord(row), 0);
     }
 }
 

@@ -8,11 +8,13 @@
 
 #include "nginx/ngx.hpp"
 
+#include "hub/hub.hpp"
 #include "log/shared_log.hpp"
 #include "nginx/counters.hpp"
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -53,6 +55,8 @@ private:
 
     void rankChannels(double seconds);
     void noteSlowSubscribers();
+    void listSlowSubscribers(std::uint32_t zone, std::span<const WaitingSubscriber> waiting,
+                             std::int64_t nowMs);
     void noteBrokerErrors();
 
     Worker& worker_;

@@ -55,10 +55,24 @@ const AppConf* appOf(ngx_http_request_t* r)
     return mainConf(r).app(given ? id : std::string_view("default"));
 }
 
+// What is in channels is for the dashboard's own page, also if realtime_origins lets other pages read the figures: it may
+// have been said for all locations, with subscribers in mind.
+std::optional<ngx_int_t> refuseOtherOrigin(ngx_http_request_t* r)
+{
+    if (fromSameOrigin(r)) {
+        return std::nullopt;
+    }
+    Worker::current()->counters().add(Counter::OriginRefused);
+    return respondError(r, NGX_HTTP_FORBIDDEN, "only the dashboard itself may watch and publish");
+}
+
 ngx_int_t watch(ngx_http_request_t* r, const LocConf& conf, std::string_view channel)
 {
     if (!conf.watch) {
         return respondError(r, NGX_HTTP_FORBIDDEN, "\"realtime_status\" has no \"watch\" here");
+    }
+    if (auto refused = refuseOtherOrigin(r)) {
+        return *refused;
     }
     const AppConf* app = appOf(r);
     if (app == nullptr) {
@@ -121,9 +135,8 @@ ngx_int_t get(ngx_http_request_t* r, const LocConf& conf)
 
 ngx_int_t post(ngx_http_request_t* r)
 {
-    if (!fromSameOrigin(r)) { // also if realtime_origins lets other pages read the figures
-        Worker::current()->counters().add(Counter::OriginRefused);
-        return respondError(r, NGX_HTTP_FORBIDDEN, "test events come from the dashboard itself");
+    if (auto refused = refuseOtherOrigin(r)) {
+        return *refused;
     }
     bool given = false;
     std::string_view channel = queryArgument(r, "publish", given);

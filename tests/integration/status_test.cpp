@@ -535,7 +535,7 @@ TEST(a_test_event_is_published_to_the_app_and_under_the_name_that_it_says)
     expectEqual(post(nginx.url("/test?publish=room"), std::string(70'000, 'x')).status, 413L);
 }
 
-TEST(no_other_page_publishes_test_events_also_if_it_may_read_the_figures)
+TEST(no_other_page_watches_or_publishes_also_if_it_may_read_the_figures)
 {
     auto options = withTests(1, "watch publish");
     options.http += "realtime_origins *;\n";
@@ -544,9 +544,10 @@ TEST(no_other_page_publishes_test_events_also_if_it_may_read_the_figures)
     expectEqual(get(nginx.url("/test"), {"Origin: https://evil.example"}).status, 200L);
     for (const std::string origin : {"https://evil.example", "null", "http://127.0.0.1:1"}) {
         expectEqual(post(nginx.url("/test?publish=room"), "x", {"Origin: " + origin}).status, 403L);
+        expectEqual(get(nginx.url("/test?watch=room"), {"Origin: " + origin}).status, 403L);
     }
     expectEqual(total(prometheus(nginx), "realtime_published_http_total"), 0.0);
-    expectEqual(total(prometheus(nginx), "realtime_origin_refused_total"), 3.0);
+    expectEqual(total(prometheus(nginx), "realtime_origin_refused_total"), 6.0);
     expectEqual(post(nginx.url("/test?publish=room"), "x", {here}).status, 202L);
 }
 

@@ -24,6 +24,9 @@ function element(name, properties = {}, ...children) {
   return node;
 }
 
+// Not with URLSearchParams, for which a space is a plus: nginx takes that as it is.
+const address = query => `?${Object.entries(query).map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&')}`;
+
 // --- numbers as text
 
 function compact(value) {
@@ -361,7 +364,7 @@ const zoneOf = (s, name) => Object.keys(s.zones).length > 1 ? ` (${name})` : '';
 
 function showTables(s) {
   table('Busiest channels', [['Channel', 'name'], ['Events/s', 'number'], ['Subscribers', 'number'], ['Events', 'number'], ['App', 'name']],
-    s.busiest_channels.sort((a, b) => b.events_per_second - a.events_per_second).map(one => [
+    [...s.busiest_channels].sort((a, b) => b.events_per_second - a.events_per_second).slice(0, 16).map(one => [
       { text: one.channel, action: permissions.watch ? () => watchChannel(one.app, one.channel) : null },
       compact(one.events_per_second), compact(one.subscribers), compact(one.events_total), one.app + zoneOf(s, one.zone)]),
     'Nothing is published.');
@@ -463,7 +466,7 @@ function startWatching() {
   watching = mine;
   $('events').replaceChildren();
   form.querySelector('[type=submit]').textContent = 'Stop';
-  follow(mine, new URLSearchParams({ watch: mine.channel, app: form.app.value || 'default' }));
+  follow(mine, { watch: mine.channel, app: form.app.value || 'default' });
 }
 
 function stopWatching() {
@@ -478,8 +481,7 @@ async function follow(mine, query) {
   while (watching === mine) {
     let reason = 'the stream has ended';
     try {
-      if (mine.since) query.set('since', mine.since);
-      const response = await fetch(`?${query}`, { signal: mine.controller.signal, headers: { Accept: 'text/event-stream' }, cache: 'no-store' });
+      const response = await fetch(address({ ...query, since: mine.since }), { signal: mine.controller.signal, headers: { Accept: 'text/event-stream' }, cache: 'no-store' });
       if (!response.ok) {
         const answer = await response.json().catch(() => ({}));
         reason = answer.error ?? `status ${response.status}`;
@@ -559,9 +561,9 @@ async function publish(form) {
     $('watch').channel.focus();
     return;
   }
-  const query = new URLSearchParams({ publish: channel, app: $('watch').app.value || 'default', event: form.event.value });
+  const query = { publish: channel, app: $('watch').app.value || 'default', event: form.event.value };
   try {
-    const response = await fetch(`?${query}`, { method: 'POST', body: form.data.value, headers: { 'Content-Type': 'text/plain; charset=utf-8' } });
+    const response = await fetch(address(query), { method: 'POST', body: form.data.value, headers: { 'Content-Type': 'text/plain; charset=utf-8' } });
     const answer = await response.json().catch(() => ({}));
     state.textContent = response.ok ? `Published to ${answer.subscribers} ${answer.subscribers === 1 ? 'subscriber' : 'subscribers'} as ${answer.id}.` : `Refused: ${answer.error ?? response.status}`;
   } catch (error) {
