@@ -192,9 +192,13 @@ void Hub::leave(Subscriber& subscriber)
     while (subscriber.subscriptions_ != nullptr) {
         remove(subscriber, &subscriber.subscriptions_);
     }
-    if (subscriber.flushPending_) {
-        subscriber.flushPending_ = false;
-        std::erase(toFlush_, &subscriber);
+    if (subscriber.flushPlace_ != 0) {
+        toFlush_[subscriber.flushPlace_ - 1] = nullptr;
+        subscriber.flushPlace_ = 0;
+    }
+    if (subscriber.listedAsWaiting_) {
+        subscriber.listedAsWaiting_ = false;
+        std::erase_if(waiting_, [&](const WaitingSubscriber& one) { return one.subscriber == &subscriber; });
     }
 }
 
@@ -290,8 +294,8 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
         for (Subscription* subscription : channel.subscriptions) {
             Subscriber& subscriber = *subscription->subscriber;
             if (followsSeveral(subscriber) && !subscriber.replaying()) {
-                enqueueOne(*subscription, record, origin,
-                           frames[static_cast<std::size_t>(subscriber.encoding())]);
+                enqueueLive(*subscription, record, origin,
+                            frames[static_cast<std::size_t>(subscriber.encoding())]);
             }
         }
     }
@@ -329,6 +333,7 @@ void Hub::deliverBatches()
         batch.records.clear();
         batch.origins.clear();
         batch.anyOrigin = false;
+        batch.measured.reset();
         batch.frames.fill(nullptr);
     }
     batchCount_ = 0;
@@ -345,7 +350,7 @@ void Hub::deliver(Batch& batch, Subscription& subscription)
     if (some) {
         for (std::size_t i = 0; i < batch.records.size(); i++) {
             FramePtr frame;
-            enqueueOne(subscription, batch.records[i], batch.origins[i], frame);
+            enqueueLive(subscription, batch.records[i], batch.origins[i], frame);
         }
         return;
     }
@@ -360,27 +365,46 @@ void Hub::deliver(Batch& batch, Subscription& subscription)
         subscriber.enqueue(frame, events);
         stats_.delivered += events;
         flushLater(subscriber);
+        if (!batch.measured) {
+            batch.measured = meter_.event(batch.records.front().appendedUs);
+            for (std::size_t i = 1; i < batch.records.size(); i++) {
+                meter_.event(batch.records[i].appendedUs);
+            }
+        }
+        meter_.delivered(subscriber.flushPlace_ - 1, *batch.measured, events);
     }
 }
 
-void Hub::enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
+// True: it was enqueued.
+bool Hub::enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
                      FramePtr& frame)
 {
     if (record.id.offset <= subscription.lastOffset) {
-        return;
+        return false;
     }
     subscription.lastOffset = record.id.offset;
     Subscriber& subscriber = *subscription.subscriber;
     if (origin != 0 && origin == subscriber.skips()) {
-        return;
+        return false;
     }
     if (!frame) {
         frame = encode(subscriber.encoding(), {&record, 1});
     }
-    if (frame->size() > 0) {
-        subscriber.enqueue(frame, 1);
-        stats_.delivered++;
-        flushLater(subscriber);
+    if (frame->size() == 0) {
+        return false;
+    }
+    subscriber.enqueue(frame, 1);
+    stats_.delivered++;
+    flushLater(subscriber);
+    return true;
+}
+
+// An event of now, whose way is measured; one of the history waited to be asked for.
+void Hub::enqueueLive(Subscription& subscription, const LogRecord& record, ConnectionId origin,
+                      FramePtr& frame)
+{
+    if (enqueueOne(subscription, record, origin, frame)) {
+        meter_.delivered(subscription.subscriber->flushPlace_ - 1, meter_.event(record.appendedUs), 1);
     }
 }
 
@@ -399,9 +423,9 @@ void Hub::announceGap(Subscription& subscription)
 
 void Hub::flushLater(Subscriber& subscriber)
 {
-    if (!subscriber.flushPending_) {
-        subscriber.flushPending_ = true;
+    if (subscriber.flushPlace_ == 0) {
         toFlush_.push_back(&subscriber);
+        subscriber.flushPlace_ = static_cast<std::uint32_t>(toFlush_.size());
     }
 }
 
@@ -409,11 +433,48 @@ void Hub::finishTurn()
 {
     deliverBatches();
     for (Subscriber* subscriber : toFlush_) {
-        subscriber->flushPending_ = false;
+        if (subscriber == nullptr) {
+            meter_.flushed(false);
+            continue;
+        }
+        subscriber->flushPlace_ = 0;
         subscriber->flush();
+        lookAtSocket(*subscriber);
     }
     toFlush_.clear();
+    stats_.waited += meter_.finish();
     arena_.clear();
+}
+
+void Hub::lookAtSocket(Subscriber& subscriber)
+{
+    const bool waits = subscriber.waitingBytes() > 0;
+    meter_.flushed(!waits);
+    if (waits && !subscriber.listedAsWaiting_ && waiting_.size() < MaxWaiting) {
+        subscriber.listedAsWaiting_ = true;
+        waiting_.push_back({&subscriber, 0});
+    } else if (!waits && subscriber.listedAsWaiting_) {
+        subscriber.listedAsWaiting_ = false;
+        std::erase_if(waiting_, [&](const WaitingSubscriber& one) { return one.subscriber == &subscriber; });
+    }
+}
+
+std::vector<WaitingSubscriber> Hub::waiting(std::int64_t nowMs)
+{
+    std::vector<WaitingSubscriber> since;
+    std::erase_if(waiting_, [&](WaitingSubscriber& one) {
+        if (one.subscriber->waitingBytes() == 0) {
+            one.subscriber->listedAsWaiting_ = false;
+            return true;
+        }
+        if (one.sinceMs == 0) {
+            one.sinceMs = nowMs;
+        } else {
+            since.push_back(one);
+        }
+        return false;
+    });
+    return since;
 }
 
 // The ring ran over our cursor. Back-links still lead to whatever is left of each channel that we serve.

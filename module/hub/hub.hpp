@@ -10,6 +10,7 @@
 // Not here   sockets (nginx/), the decision who may subscribe (nginx/, app/), other workers (log/).
 #pragma once
 
+#include "hub/delivery_meter.hpp"
 #include "hub/since.hpp"
 #include "hub/subscriber.hpp"
 #include "log/shared_log.hpp"
@@ -17,6 +18,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -68,7 +70,14 @@ struct HubStats {
     std::uint64_t delivered = 0; // events, once a subscriber
     std::uint64_t gaps = 0;      // announced
     std::uint64_t overtaken = 0; // times that the ring ran over this worker's cursor
+    std::uint64_t waited = 0;    // deliveries that their subscriber's socket did not take at once
     std::uint32_t channels = 0;  // with local subscribers
+};
+
+// Who does not read as fast as it is sent.
+struct WaitingSubscriber {
+    Subscriber* subscriber = nullptr;
+    std::int64_t sinceMs = 0; // of Hub::waiting(); 0: it has not been looked at
 };
 
 class Hub final : private Interest {
@@ -97,6 +106,13 @@ public:
     // Ends all subscriptions of `subscriber`; it hears nothing more.
     void leave(Subscriber& subscriber);
 
+    // Subscribers whose sockets have not been able to take everything since an earlier call, or what is left of the
+    // MaxWaiting that are kept in view.
+    static constexpr std::size_t MaxWaiting = 1024;
+    std::vector<WaitingSubscriber> waiting(std::int64_t nowMs);
+    // Counts there how long deliveries take, from the append to the socket.
+    void measureInto(LatencyHistogram histogram) { meter_.measureInto(histogram); }
+
     // Delivers what has come to the logs, at most a turn of it from each. True: there is more, call again soon.
     bool drain();
 
@@ -118,6 +134,7 @@ private:
         std::vector<LogRecord> records;
         std::vector<ConnectionId> origins; // beside `records`; 0: from outside
         bool anyOrigin = false;
+        std::optional<std::uint32_t> measured;      // the place of its first event in the meter
         std::array<FramePtr, EncodingCount> frames; // of all records, made when first wanted
     };
 
@@ -135,11 +152,14 @@ private:
     void deliverBatches();
     void deliver(Batch& batch, Subscription& subscription);
     // `frame`: the record in this subscriber's encoding, made if null.
-    void enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
+    bool enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
                     FramePtr& frame);
+    void enqueueLive(Subscription& subscription, const LogRecord& record, ConnectionId origin,
+                     FramePtr& frame);
     void announceGap(Subscription& subscription);
     void flushLater(Subscriber& subscriber);
     void finishTurn();
+    void lookAtSocket(Subscriber& subscriber);
 
     struct NewSubscription {
         Subscription* subscription;
@@ -155,7 +175,9 @@ private:
     mutable LocalChannel* wanted_ = nullptr;
     std::vector<Batch> batches_; // the first batchCount_ are this turn's
     std::size_t batchCount_ = 0;
-    std::vector<Subscriber*> toFlush_;
+    std::vector<Subscriber*> toFlush_; // null: it has left
+    std::vector<WaitingSubscriber> waiting_;
+    DeliveryMeter meter_;
     RecordArena arena_;
     HubStats stats_;
 };

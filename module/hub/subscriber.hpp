@@ -34,6 +34,8 @@ public:
     virtual void flush() = 0;
     // A record of record_flag::Control, which is not for the client but for its connection.
     virtual void control(const LogRecord&) {}
+    // What was enqueued and flushed, and its socket has not taken.
+    virtual std::size_t waitingBytes() const { return 0; }
     // Events of `channel` are lost to this subscriber for good, and its encoding cannot say so.
     virtual void cutOff(std::string_view channel) = 0;
 
@@ -56,8 +58,9 @@ private:
     Subscription* subscriptions_ = nullptr; // a list by Subscription::next
     std::unique_ptr<Replay> replay_;
     ConnectionId skips_ = 0;
+    std::uint32_t flushPlace_ = 0; // 1 + where it is among those to flush; 0: it is not
     Encoding encoding_;
-    bool flushPending_ = false;
+    bool listedAsWaiting_ = false;
 };
 
 // One subscriber's place in one channel. `lastOffset`: events up to it are delivered (or were before its time).

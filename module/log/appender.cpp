@@ -83,6 +83,7 @@ AppendResult Appender::publish(const NewRecord& record, std::uint32_t bytes, std
     fixed.previous = entry.lastPosition;
     fixed.entry = index;
     fixed.subscribers = entry.subscribers;
+    fixed.appendedUs = appendedUs_;
     ring_.write(fixed, record);
     if (digest != nullptr) {
         idempotency_.put(*digest, record.timeMs, {fixed.epoch, fixed.offset}, fixed.position);

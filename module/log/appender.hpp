@@ -1,6 +1,7 @@
 // Appending: one record into the ring, its channel's entry, and the workers that are to be woken for it.
 #pragma once
 
+#include "base/latency.hpp"
 #include "log/directory.hpp"
 #include "log/idempotency.hpp"
 #include "log/layout.hpp"
@@ -61,6 +62,8 @@ private:
     Directory directory_;
     Ring ring_;
     IdempotencyTable idempotency_;
+    // One reading of the clock an append, before the lock is taken.
+    const std::uint32_t appendedUs_ = monotonicMicros();
 };
 
 } // namespace realtime::sharedlog

@@ -103,6 +103,25 @@ ReadStatus SharedLog::next(LogPosition& cursor, const Interest& interest, Record
     return ReadStatus::End;
 }
 
+void SharedLog::tally(LogPosition& cursor, std::size_t most, Tally& tally) const
+{
+    const Ring ring{Memory(base_)};
+    cursor = std::max({cursor, FirstPosition, ring.tail()});
+    RecordHeader record;
+    const LogPosition head = ring.head();
+    for (std::size_t seen = 0; cursor < head && seen < most; cursor += record.bytes) {
+        const Peek peeked = ring.peek(cursor, record);
+        if (peeked == Peek::Gone || peeked == Peek::Broken) {
+            cursor = head; // writers are faster than this looks
+            return;
+        }
+        if (peeked == Peek::Record) {
+            tally.count({record.entry, record.epoch}, record.flags);
+            ++seen;
+        }
+    }
+}
+
 bool SharedLog::readAt(LogPosition position, RecordArena& arena, LogRecord& out) const
 {
     const Ring ring{Memory(base_)};

@@ -239,6 +239,7 @@ bool Ring::copy(const RecordHeader& header, RecordArena& arena, LogRecord& out) 
     out.timeMs = header.timeMs;
     out.flags = header.flags;
     out.subscribers = header.subscribers;
+    out.appendedUs = header.appendedUs;
     out.data = take(header.dataBytes);
     out.app = take(header.appBytes);
     out.channel = take(header.channelBytes);

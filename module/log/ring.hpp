@@ -38,7 +38,7 @@ struct RecordHeader {
     std::uint16_t userIdBytes = 0;
     std::uint16_t spare = 0;
     std::uint32_t subscribers = 0;
-    std::uint32_t spare2 = 0;
+    std::uint32_t appendedUs = 0; // monotonicMicros()
 };
 static_assert(sizeof(RecordHeader) == 80);
 

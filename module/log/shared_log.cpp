@@ -200,6 +200,20 @@ std::optional<ChannelInfo> SharedLog::info(ChannelRef channel) const
     return entry == 0 ? std::nullopt : std::optional(directory.info(entry));
 }
 
+std::optional<SharedLog::NamedChannel> SharedLog::named(ChannelRef channel) const
+{
+    const Memory memory(base_);
+    const Directory directory(memory);
+    const Lock lock(memory);
+    const std::uint32_t index = directory.resolve(channel);
+    if (index == 0) {
+        return std::nullopt;
+    }
+    const Entry& entry = memory.entry(index);
+    return NamedChannel{std::string(Directory::app(entry)), std::string(Directory::channel(entry)),
+                        directory.info(index)};
+}
+
 // --- listings -----------------------------------------------------------------------------------------------------
 
 void SharedLog::forEachChannel(ChannelVisitor& visitor) const

@@ -36,7 +36,7 @@ inline constexpr std::size_t MaxAppBytes = 64;
 inline constexpr std::size_t MaxChannelBytes = 216; // 200 for users; "#server-to-user-" + a 200-byte id
 
 // Bump at any change of what the bytes mean: processes of two builds may meet at one mapping.
-inline constexpr std::uint32_t LogLayoutVersion = 3;
+inline constexpr std::uint32_t LogLayoutVersion = 4;
 
 // Byte position of a record since the log was made: grows for ever, index in the ring is position % ring size.
 // 0 means "none" (the first record is not at 0).
@@ -75,6 +75,7 @@ struct LogRecord {
     std::int64_t timeMs = 0;
     std::uint32_t flags = 0;
     std::uint32_t subscribers = 0; // of the channel, in all workers, when it was appended
+    std::uint32_t appendedUs = 0;  // monotonicMicros() then: for measuring how long its delivery takes
     std::string_view app, channel, event, contentType, data, origin, userId;
 };
 
@@ -235,8 +236,9 @@ public:
     static constexpr std::size_t MaxRecordShare = 8; // a record takes at most this fraction of the ring
     static constexpr std::uint64_t MaxLocateSteps = 1 << 16;
     // A slot has SlotCounters words for its worker to count in; those from FirstGauge on are gauges. When a slot
-    // is given up, its counters are added to the retired row and its gauges are cleared.
-    static constexpr std::size_t SlotCounters = 320;
+    // is given up, its counters are added to the retired row and its gauges are cleared. The gauges of the retired row
+    // are nobody's: users of the log may keep there what belongs to all of them.
+    static constexpr std::size_t SlotCounters = 328; // 64 such slots leave enough of the smallest zone
     static constexpr std::size_t FirstGauge = 192;
 
     struct Options {
@@ -267,6 +269,8 @@ public:
     std::span<std::atomic<std::uint64_t>, SlotCounters> retiredCounters() const;
     bool slotInUse(std::uint32_t slot) const;
     std::int32_t slotPid(std::uint32_t slot) const;
+    // The lowest slot in use: its worker does what one of them is to do for all. NoSlot: there is none.
+    std::uint32_t firstSlotInUse() const;
     std::uint32_t slots() const;
     // The descriptor on which the worker of `slot` is woken. Set once by the process that made the descriptors,
     // before it forked; -1 if not.
@@ -312,6 +316,12 @@ public:
     std::optional<ChannelInfo> find(std::string_view app, std::string_view channel) const;
     // Null if the entry is another channel's by now.
     std::optional<ChannelInfo> info(ChannelRef channel) const;
+    // Its names as well.
+    struct NamedChannel {
+        std::string app, channel;
+        ChannelInfo info;
+    };
+    std::optional<NamedChannel> named(ChannelRef channel) const;
 
     // --- read -------------------------------------------------------------------------------------------------
     LogPosition head() const; // the position after the newest record
@@ -319,6 +329,16 @@ public:
 
     // Reads the next record that `interest` wants at or after `cursor`, copying it into `arena`.
     ReadStatus next(LogPosition& cursor, const Interest& interest, RecordArena& arena, LogRecord& out) const;
+    // Counts by channel: tells `tally` of each of the next `most` records at or after `cursor`, which it moves behind
+    // them. Looks at headers only. If the ring has run over the cursor, it begins with the oldest record that is left.
+    class Tally {
+    public:
+        virtual void count(const ChannelRef& channel, std::uint32_t flags) = 0;
+
+    protected:
+        ~Tally() = default;
+    };
+    void tally(LogPosition& cursor, std::size_t most, Tally& tally) const;
     // Reads the record at exactly `position`; false if it has been overwritten, or if there is none.
     bool readAt(LogPosition position, RecordArena& arena, LogRecord& out) const;
 

@@ -276,6 +276,15 @@ std::int32_t SharedLog::slotPid(std::uint32_t slot) const
     return slotInUse(slot) ? Memory(base_).slot(slot).pid.load(std::memory_order_relaxed) : 0;
 }
 
+std::uint32_t SharedLog::firstSlotInUse() const
+{
+    std::uint32_t slot = 0;
+    while (slot < slots() && !slotInUse(slot)) {
+        ++slot;
+    }
+    return slot < slots() ? slot : NoSlot;
+}
+
 std::uint32_t SharedLog::slots() const
 {
     return Memory(base_).plan().slotCount;

@@ -115,6 +115,8 @@ char* inheritEndpoint(ngx_conf_t* cf, const LocConf& prev, LocConf& conf)
     conf.place = prev.place;
     conf.ack = prev.ack;
     conf.echo = prev.echo;
+    conf.watch = prev.watch;
+    conf.publishes = prev.publishes;
     return install(cf, conf, prev.core->handler);
 }
 
@@ -263,11 +265,21 @@ char* pubsubDirective(ngx_conf_t* cf, ngx_command_t*, void* conf)
     return endpoint(cf, *static_cast<LocConf*>(conf), PubSub, pubsubHandler);
 }
 
+// realtime_status [watch] [publish]           location
 char* statusDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
 {
     auto& conf = *static_cast<LocConf*>(data);
     if (conf.kind != 0) {
         return const_cast<char*>("is a second realtime endpoint in this location");
+    }
+    auto* arguments = static_cast<ngx_str_t*>(cf->args->elts);
+    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
+        bool watch = view(arguments[i]) == "watch";
+        bool& permission = watch ? conf.watch : conf.publishes;
+        if ((!watch && view(arguments[i]) != "publish") || permission) {
+            return refuse(cf, "invalid parameter", arguments[i]);
+        }
+        permission = true;
     }
     conf.kind = Status;
     conf.place = placeOf(cf);
@@ -411,7 +423,7 @@ ngx_command_t commands[] = {
       nullptr },
 
     { ngx_string("realtime_status"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE12,
       statusDirective,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,

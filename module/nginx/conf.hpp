@@ -85,6 +85,8 @@ struct LocConf {
     AppConf* app;
     Ack ack;
     bool echo;
+    bool watch;     // realtime_status: also what is in channels
+    bool publishes; // realtime_status: test events
 
     std::size_t maxMessageBytes;
     std::size_t bufferBytes;

@@ -29,6 +29,10 @@ public:
 
     void enqueue(const FramePtr& frame, std::uint32_t events) override;
     void flush() override;
+    std::size_t waitingBytes() const override
+    {
+        return (queue_ ? queue_->bytes : 0) + (next_ ? next_->size() : 0);
+    }
 
     void cutOff(std::string_view channel) override;
 

@@ -2,6 +2,7 @@
 // all of them, and counters outlive their worker.
 #pragma once
 
+#include "base/latency.hpp"
 #include "log/shared_log.hpp"
 
 #include <atomic>
@@ -33,6 +34,7 @@ enum class Counter : std::size_t {
     WebhooksRefused, // the queue was full
     WebhooksDropped, // not accepted in time
     WebhookFailures, // attempts, each with a batch of events
+    DeliveryWaited,  // deliveries that their subscriber's socket did not take at once
     Count
 };
 
@@ -43,6 +45,11 @@ enum class Gauge : std::size_t {
     Channels,        // with subscribers in this worker
     WebhooksQueued,  // events
     WebhooksFailing, // receivers whose last attempt failed, as this worker sees it
+    SlowSubscribers, // for whom something has waited for a while
+    WaitingBytes,    // for them
+    Generation,      // of the configuration that the worker runs with; in the retired row, of the newest
+    StartedMs,       // Unix milliseconds
+    Draining,        // 1: nginx has told it to go
     End
 };
 
@@ -58,6 +65,21 @@ enum class BrokerGauge : std::size_t {
     SpoolFailed,
     Count
 };
+
+// How long deliveries take: LatencyHistogram::Words counters.
+inline constexpr std::size_t FirstLatencyWord = 40;
+
+// Tables that activity.hpp keeps, each row of so many words.
+inline constexpr std::size_t MaxBusyChannels = 16;
+inline constexpr std::size_t BusyChannelWords = 2;
+inline constexpr std::size_t FirstBusyChannelWord = SharedLog::FirstGauge + 72;
+inline constexpr std::size_t MaxSlowSubscribers = 5;
+inline constexpr std::size_t SlowSubscriberWords = 3;
+inline constexpr std::size_t FirstSlowSubscriberWord =
+    FirstBusyChannelWord + MaxBusyChannels * BusyChannelWords;
+// In the retired row of the first zone.
+inline constexpr std::size_t BrokerErrorWords = 15;
+inline constexpr std::size_t FirstBrokerErrorWord = SharedLog::FirstGauge + 16;
 
 // Connections of an app with max_connections.
 inline constexpr std::size_t MaxCountedApps = 16;
@@ -79,16 +101,20 @@ constexpr std::size_t word(std::size_t broker, BrokerCounter counter)
 }
 constexpr std::size_t word(std::size_t broker, BrokerGauge gauge)
 {
-    return SharedLog::FirstGauge + 16 + broker * 8 + static_cast<std::size_t>(gauge);
+    return SharedLog::FirstGauge + 16 + broker * 7 + static_cast<std::size_t>(gauge);
 }
 constexpr std::size_t word(AppGauge app)
 {
     return SharedLog::SlotCounters - MaxCountedApps + app.row;
 }
-static_assert(word(Counter::Count) <= 128);
+static_assert(word(Counter::Count) <= FirstLatencyWord);
+static_assert(FirstLatencyWord + LatencyHistogram::Words <= word(0, BrokerCounter::Offered));
 static_assert(word(MaxBrokers, BrokerCounter::Offered) <= SharedLog::FirstGauge);
-static_assert(word(MaxBrokers, BrokerGauge::State) <= word(AppGauge{0}));
-static_assert(static_cast<std::size_t>(BrokerGauge::Count) <= 8);
+static_assert(word(MaxBrokers, BrokerGauge::State) <= FirstBusyChannelWord);
+static_assert(FirstSlowSubscriberWord + MaxSlowSubscribers * SlowSubscriberWords <= word(AppGauge{0}));
+static_assert(word(Gauge::End) <= FirstBrokerErrorWord);
+static_assert(FirstBrokerErrorWord + MaxBrokers * BrokerErrorWords <= SharedLog::SlotCounters);
+static_assert(static_cast<std::size_t>(BrokerGauge::Count) <= 7);
 static_assert(word(Gauge::End) <= word(0, BrokerGauge::State));
 
 class Counters {
@@ -101,6 +127,11 @@ public:
     template <class Name> void subtract(Name name) { set(word(name), get(word(name)) - 1); }
     void set(std::size_t at, std::uint64_t value) { words_[at].store(value, std::memory_order_relaxed); }
     std::uint64_t get(std::size_t at) const { return words_[at].load(std::memory_order_relaxed); }
+    template <class Name> std::uint64_t get(Name name) const { return get(word(name)); }
+    LatencyHistogram latency() const
+    {
+        return LatencyHistogram(words_.subspan<FirstLatencyWord, LatencyHistogram::Words>());
+    }
 
 private:
     Words words_;

@@ -3,6 +3,7 @@
 #include "nginx/guard.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
+#include "nginx/status_feed.hpp"
 #include "nginx/str.hpp"
 #include "nginx/subscribe.hpp"
 #include "nginx/worker.hpp"
@@ -10,6 +11,8 @@
 #include "wire/sse.hpp"
 
 #include <deque>
+#include <functional>
+#include <optional>
 
 extern "C" void ngx_http_test_reading(ngx_http_request_t* r);
 
@@ -111,22 +114,23 @@ private:
     }
 };
 
-ngx_int_t openDetached(ngx_http_request_t* r, const SubscribeRequest& request)
+// What a stream is for: gives it its first events. A refusal is answered, and is what the content handler is to return.
+using Begin = std::function<std::optional<ngx_int_t>(Outlet& stream)>;
+
+ngx_int_t openDetached(ngx_http_request_t* r, const LocConf& conf, const Begin& begin)
 {
     auto* core =
         static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(r, ngx_http_core_module));
     // As the chunked filter will decide: it writes the header, and we the chunks.
     bool chunked = r->http_version == NGX_HTTP_VERSION_11 && core->chunked_transfer_encoding;
     auto stream = std::make_unique<EventStream>(chunked ? Encoding::SseChunked : Encoding::Sse,
-                                                Worker::current()->endpointOf(*request.conf), r);
-    ngx_int_t rc = joinOrRefuse(r, request, *stream);
-    if (rc != NGX_OK || !stream->subscribed()) {
-        return rc;
+                                                Worker::current()->endpointOf(conf), r);
+    if (auto refused = begin(*stream)) {
+        return *refused;
     }
-    stream->enqueue(startingPoint(*stream), 0);
     setStreamHeaders(r);
     r->keepalive = 0;
-    rc = ngx_http_send_header(r);
+    ngx_int_t rc = ngx_http_send_header(r);
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return rc;
     }
@@ -186,6 +190,7 @@ public:
         }
     }
 
+    std::size_t waitingBytes() const override { return pendingBytes_; }
     void cutOff(std::string_view) override {} // this encoding announces gaps
 
     void pingDue() override
@@ -272,24 +277,22 @@ private:
     bool broken_ = false;
 };
 
-ngx_int_t openThroughFilters(ngx_http_request_t* r, const SubscribeRequest& request)
+ngx_int_t openThroughFilters(ngx_http_request_t* r, const LocConf& conf, const Begin& begin)
 {
     ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
     if (cleanup == nullptr) {
         return NGX_ERROR;
     }
-    auto* stream = new RequestStream(Worker::current()->endpointOf(*request.conf), r);
+    auto* stream = new RequestStream(Worker::current()->endpointOf(conf), r);
     cleanup->data = stream;
     cleanup->handler = [](void* self) { delete static_cast<RequestStream*>(self); };
     contextOf(r).outlet = stream;
 
-    ngx_int_t rc = joinOrRefuse(r, request, *stream);
-    if (rc != NGX_OK || !stream->subscribed()) {
-        return rc;
+    if (auto refused = begin(*stream)) {
+        return *refused;
     }
-    stream->enqueue(startingPoint(*stream), 0);
     setStreamHeaders(r);
-    rc = ngx_http_send_header(r);
+    ngx_int_t rc = ngx_http_send_header(r);
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return rc;
     }
@@ -298,12 +301,33 @@ ngx_int_t openThroughFilters(ngx_http_request_t* r, const SubscribeRequest& requ
     return NGX_DONE;
 }
 
+ngx_int_t open(ngx_http_request_t* r, const LocConf& conf, const Begin& begin)
+{
+    contextOf(r).transport = ngx_string("sse");
+    return r->http_version < NGX_HTTP_VERSION_20 ? openDetached(r, conf, begin)
+                                                 : openThroughFilters(r, conf, begin);
+}
+
 } // namespace
 
 ngx_int_t openEventStream(ngx_http_request_t* r, const SubscribeRequest& request)
 {
-    contextOf(r).transport = ngx_string("sse");
-    return r->http_version < NGX_HTTP_VERSION_20 ? openDetached(r, request) : openThroughFilters(r, request);
+    return open(r, *request.conf, [&](Outlet& stream) -> std::optional<ngx_int_t> {
+        ngx_int_t rc = joinOrRefuse(r, request, stream);
+        if (rc != NGX_OK || !stream.subscribed()) {
+            return rc;
+        }
+        stream.enqueue(startingPoint(stream), 0);
+        return std::nullopt;
+    });
+}
+
+ngx_int_t openStatusStream(ngx_http_request_t* r, const LocConf& conf, std::string_view greeting)
+{
+    return open(r, conf, [&](Outlet& stream) -> std::optional<ngx_int_t> {
+        Worker::current()->statusFeed().add(stream, greeting);
+        return std::nullopt;
+    });
 }
 
 } // namespace realtime

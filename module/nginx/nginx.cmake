@@ -27,7 +27,12 @@ if(NOT EXISTS ${NGINX_OBJS}/ngx_auto_config.h)
 endif()
 
 file(GLOB nginx_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/nginx/*.cpp)
-add_library(ngx_http_realtime_module MODULE ${nginx_sources} ${CMAKE_CURRENT_SOURCE_DIR}/nginx/modules.c)
+set(dashboard ${CMAKE_CURRENT_SOURCE_DIR}/nginx/dashboard)
+file(GLOB dashboard_files CONFIGURE_DEPENDS ${dashboard}/*)
+add_library(ngx_http_realtime_module MODULE ${nginx_sources} ${CMAKE_CURRENT_SOURCE_DIR}/nginx/modules.c
+    ${CMAKE_CURRENT_SOURCE_DIR}/nginx/dashboard_files.c)
+set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/nginx/dashboard_files.c PROPERTIES
+    OBJECT_DEPENDS "${dashboard_files}" COMPILE_DEFINITIONS "REALTIME_DASHBOARD=\"${dashboard}\"")
 target_include_directories(ngx_http_realtime_module SYSTEM PRIVATE
     ${NGINX_SOURCE}/src/core ${NGINX_SOURCE}/src/event ${NGINX_SOURCE}/src/event/modules
     ${NGINX_SOURCE}/src/event/quic ${NGINX_SOURCE}/src/os/unix ${NGINX_SOURCE}/src/http

@@ -39,11 +39,16 @@ ngx_int_t answerPreflight(ngx_http_request_t* r, std::string_view methods)
 
 } // namespace
 
-std::optional<ngx_int_t> checkOrigin(ngx_http_request_t* r, const LocConf& conf, std::string_view methods)
+bool fromSameOrigin(ngx_http_request_t* r)
 {
     std::string_view origin = requestHeader(r, "origin");
-    bool same = origin.empty() || sameOrigin(origin, hostOf(r));
-    if (!same) {
+    return origin.empty() || sameOrigin(origin, hostOf(r));
+}
+
+std::optional<ngx_int_t> checkOrigin(ngx_http_request_t* r, const LocConf& conf, std::string_view methods)
+{
+    if (!fromSameOrigin(r)) {
+        std::string_view origin = requestHeader(r, "origin");
         bool any = conf.origins != nullptr && conf.origins->front() == "*" && conf.origins->size() == 1;
         if (conf.origins == nullptr || !originAllowed(*conf.origins, origin)) {
             Worker::current()->counters().add(Counter::OriginRefused);

@@ -15,4 +15,7 @@ struct LocConf;
 // Requests without an Origin are no pages.
 std::optional<ngx_int_t> checkOrigin(ngx_http_request_t* r, const LocConf& conf, std::string_view methods);
 
+// Is it from no page, or from one of this host? Whatever realtime_origins says.
+bool fromSameOrigin(ngx_http_request_t* r);
+
 } // namespace realtime

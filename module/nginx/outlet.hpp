@@ -37,6 +37,8 @@ public:
     // Called by the worker after finishLater(): carries out what it was asked for. May destroy it.
     virtual void finish() = 0;
 
+    Gauge transport() const { return gauge_; }
+
 protected:
     Endpoint& endpoint() { return endpoint_; }
     // A sign of life: the time to the next ping starts anew.

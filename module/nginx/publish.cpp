@@ -1,4 +1,5 @@
 // realtime_publish: POST or PUT, the body is the event.
+#include "nginx/publish.hpp"
 #include "nginx/body.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/event_source.hpp"
@@ -118,6 +119,12 @@ std::string_view idempotencyKeyOf(ngx_http_request_t* r)
     return key.empty() ? queryArgument(r, "idempotency_key", given) : key;
 }
 
+// A test event of realtime_status goes where its request says, any other where its location does.
+const App& appOf(ngx_http_request_t* r, const LocConf& conf)
+{
+    return conf.kind == Status ? mainConf(r).app(view(contextOf(r).app))->app : conf.app->app;
+}
+
 ngx_int_t publishBody(ngx_http_request_t* r)
 {
     const LocConf& conf = locConf(r);
@@ -130,7 +137,7 @@ ngx_int_t publishBody(ngx_http_request_t* r)
     std::string buffer;
     Publication publication;
     publication.channel = view(context.channel);
-    publication.event = eventOf(r, conf);
+    publication.event = conf.kind == Status ? view(context.event) : eventOf(r, conf);
     publication.data = gatherBody(r, buffer);
     publication.idempotencyKey = idempotencyKeyOf(r);
     publication.timeMs = Worker::nowMs();
@@ -149,7 +156,7 @@ ngx_int_t publishBody(ngx_http_request_t* r)
     PendingPublish* pending = conf.ack == Ack::Log ? nullptr : new PendingPublish(r);
     publication.token = pending != nullptr ? pending->token() : 0;
     publication.needsConfirm = conf.ack == Ack::Broker;
-    Published published = worker.publish(conf.app->app, publication);
+    Published published = worker.publish(appOf(r, conf), publication);
     switch (published.status) {
     case PublishStatus::Published:
         worker.counters().add(Counter::PublishedHttp);
@@ -186,6 +193,15 @@ void onBody(ngx_http_request_t* r)
     }
 }
 
+ngx_int_t readAndPublish(ngx_http_request_t* r, const LocConf& conf)
+{
+    if (r->headers_in.content_length_n > static_cast<off_t>(conf.maxMessageBytes)) {
+        return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than realtime_max_message_size");
+    }
+    ngx_int_t rc = ngx_http_read_client_request_body(r, onBody);
+    return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+}
+
 } // namespace
 
 ngx_int_t publishHandler(ngx_http_request_t* r)
@@ -204,12 +220,25 @@ ngx_int_t publishHandler(ngx_http_request_t* r)
             return refuse(r, NGX_HTTP_BAD_REQUEST,
                           bad.empty() ? "empty channel name" : "invalid channel name");
         }
-        if (r->headers_in.content_length_n > static_cast<off_t>(conf.maxMessageBytes)) {
-            return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than realtime_max_message_size");
-        }
-        ngx_int_t rc = ngx_http_read_client_request_body(r, onBody);
-        return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+        return readAndPublish(r, conf);
     });
+}
+
+ngx_int_t publishTestEvent(ngx_http_request_t* r, std::string_view app, std::string_view channel,
+                           std::string_view event)
+{
+    RequestContext& context = contextOf(r);
+    context.transport = ngx_string("http");
+    if (mainConf(r).app(app) == nullptr) {
+        return refuse(r, NGX_HTTP_BAD_REQUEST, "no such app");
+    }
+    if (!validChannelName(channel)) {
+        return refuse(r, NGX_HTTP_BAD_REQUEST, "invalid channel name");
+    }
+    context.app = borrow(app);
+    context.channel = borrow(channel);
+    context.event = borrow(event);
+    return readAndPublish(r, locConf(r));
 }
 
 } // namespace realtime

@@ -1,367 +1,152 @@
-// realtime_status: what this nginx does, all workers together, as JSON or for Prometheus.
+// realtime_status: what this nginx does, all workers together. The dashboard, JSON, Prometheus' text; and where the
+// configuration allows it, a look into a channel and test events.
+//
+//   GET                       the dashboard for who accepts text/html (browsers), else JSON
+//   GET  ?format=html|json|prometheus|events
+//   GET  ?file=NAME           what the dashboard consists of
+//   GET  ?watch=CHANNEL       an event stream of the channel     realtime_status watch
+//   POST ?publish=CHANNEL     publishes the body                 realtime_status publish
+//
+// Only query arguments, so that it works in any location.
 #include "nginx/conf.hpp"
+#include "nginx/dashboard.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/origins.hpp"
+#include "nginx/publish.hpp"
+#include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
+#include "nginx/status_figures.hpp"
 #include "nginx/str.hpp"
+#include "nginx/subscribe.hpp"
 #include "nginx/worker.hpp"
 
 #include "base/json_text.hpp"
-
-#include <charconv>
+#include "wire/accept.hpp"
 
 namespace realtime {
 
 namespace {
 
-struct Metric {
-    const char* name; // in JSON; Prometheus: realtime_<name>
-    std::size_t word;
-    bool gauge;
-    const char* help;
-};
+constexpr std::string_view ReadMethods = "GET, HEAD, OPTIONS";
+constexpr std::string_view AllMethods = "GET, HEAD, POST, OPTIONS";
 
-constexpr Metric counterMetric(const char* name, Counter counter, const char* help)
+// What the page may offer.
+std::string settings(ngx_http_request_t* r, const LocConf& conf)
 {
-    return {name, word(counter), false, help};
+    std::string out = "{\"watch\":";
+    out += conf.watch ? "true" : "false";
+    out += ",\"publish\":";
+    out += conf.publishes ? "true" : "false";
+    out += ",\"apps\":[";
+    if (conf.watch || conf.publishes) {
+        for (const auto& app : mainConf(r).apps) {
+            out += out.back() == '[' ? "" : ",";
+            appendJsonString(out, app->app.id);
+        }
+    }
+    return out += "]}";
 }
 
-constexpr Metric Metrics[] = {
-    counterMetric("published_http_total", Counter::PublishedHttp, "Events published by HTTP requests"),
-    counterMetric("published_websocket_total", Counter::PublishedWebSocket,
-                  "Events published over WebSockets"),
-    counterMetric("published_bytes_total", Counter::PublishedBytes, "Bytes of published data"),
-    counterMetric("publish_repeated_total", Counter::PublishRepeated,
-                  "Publishes recognised by Idempotency-Key"),
-    counterMetric("publish_refused_total", Counter::PublishRefused, "Publishes refused for the time being"),
-    counterMetric("publish_invalid_total", Counter::PublishInvalid, "Publishes refused as invalid"),
-    counterMetric("delivered_total", Counter::Delivered, "Events delivered, once a subscriber"),
-    counterMetric("delivered_bytes_total", Counter::DeliveredBytes, "Bytes handed to subscribers' sockets"),
-    counterMetric("gaps_total", Counter::Gaps, "Gaps announced to subscribers"),
-    counterMetric("overtaken_total", Counter::Overtaken, "Times that the log ran over a worker's cursor"),
-    counterMetric("slow_closed_total", Counter::SlowClosed, "Subscribers closed because they did not read"),
-    counterMetric("protocol_errors_total", Counter::ProtocolErrors, "WebSockets closed for protocol errors"),
-    counterMetric("timed_out_total", Counter::TimedOut, "WebSockets closed because nothing came"),
-    counterMetric("origin_refused_total", Counter::OriginRefused, "Requests refused for their origin"),
-    counterMetric("webhooks_sent_total", Counter::WebhooksSent,
-                  "Webhook events that receivers have accepted"),
-    counterMetric("webhooks_refused_total", Counter::WebhooksRefused,
-                  "Webhook events refused by a full queue"),
-    counterMetric("webhooks_dropped_total", Counter::WebhooksDropped, "Webhook events not accepted in time"),
-    counterMetric("webhook_failures_total", Counter::WebhookFailures, "Failed attempts to send webhooks"),
-    {"webhooks_queued", word(Gauge::WebhooksQueued), true, "Webhook events that wait for their receiver"},
-    {"webhooks_failing", word(Gauge::WebhooksFailing), true, "Receivers that fail, once a worker"},
-};
-
-struct Transport {
-    const char* name;
-    Gauge open;
-    Counter ever;
-};
-
-constexpr Transport Transports[] = {
-    {"websocket", Gauge::WebSocket, Counter::ConnectedWebSocket},
-    {"sse", Gauge::Sse, Counter::ConnectedSse},
-    {"longpoll", Gauge::LongPoll, Counter::ConnectedLongPoll},
-};
-
-struct BrokerMetric {
-    const char* name;
-    BrokerCounter counter;
-    const char* help;
-};
-
-constexpr BrokerMetric BrokerMetrics[] = {
-    {"offered_total", BrokerCounter::Offered, "Events handed to the broker's queue"},
-    {"confirmed_total", BrokerCounter::Confirmed, "Events that the broker has stored"},
-    {"failed_total", BrokerCounter::Failed,
-     "Events that the broker refused or returned; they are sent again"},
-    {"refused_total", BrokerCounter::Refused, "Events refused because the queue was full or the store away"},
-    {"reconnects_total", BrokerCounter::Reconnects, "Connections made anew"},
-};
-
-// The sums over all workers, dead ones included.
-class Totals {
-public:
-    explicit Totals(const SharedLog& log)
-    {
-        add(log.retiredCounters());
-        for (std::uint32_t slot = 0; slot < log.slots(); slot++) {
-            if (log.slotInUse(slot)) {
-                add(log.slotCounters(slot));
-                workers_++;
-                for (std::size_t i = 0; i < MaxBrokers; i++) {
-                    std::uint64_t state = log.slotCounters(slot)[realtime::word(i, BrokerGauge::State)].load(
-                        std::memory_order_relaxed);
-                    worst_[i] = std::max(worst_[i], state);
-                }
-            }
-        }
-    }
-    std::uint64_t operator[](std::size_t word) const { return words_[word]; }
-    BrokerState worstState(std::size_t broker) const { return static_cast<BrokerState>(worst_[broker]); }
-    std::uint32_t workers() const { return workers_; }
-
-private:
-    void add(std::span<std::atomic<std::uint64_t>, SharedLog::SlotCounters> row)
-    {
-        for (std::size_t i = 0; i < row.size(); i++) {
-            words_[i] += row[i].load(std::memory_order_relaxed);
-        }
-    }
-    std::array<std::uint64_t, SharedLog::SlotCounters> words_{};
-    std::array<std::uint64_t, MaxBrokers> worst_{};
-    std::uint32_t workers_ = 0;
-};
-
-struct Snapshot {
-    Totals totals;
-    std::vector<std::pair<std::string_view, LogStats>> zones;
-    std::vector<std::string_view> brokers;
-    std::vector<std::string_view> brokerErrors; // as this worker sees them
-};
-
-Snapshot takeSnapshot(Worker& worker)
+// The `app` of the query, or the default one; null: there is none of this name.
+const AppConf* appOf(ngx_http_request_t* r)
 {
-    Snapshot snapshot{Totals(worker.hub().log(0).log), {}, {}, {}};
-    for (std::uint32_t i = 0; i < worker.hub().logCount(); i++) {
-        snapshot.zones.emplace_back(worker.conf().zones[i]->name, worker.hub().log(i).log.stats());
-    }
-    for (const auto& broker : worker.conf().brokers) {
-        snapshot.brokers.push_back(broker->config.name);
-    }
-    for (const NamedBroker& broker : worker.brokers()) {
-        snapshot.brokerErrors.push_back(broker.broker->lastError());
-    }
-    return snapshot;
+    bool given = false;
+    std::string_view id = queryArgument(r, "app", given);
+    return mainConf(r).app(given ? id : std::string_view("default"));
 }
 
-// --- JSON -------------------------------------------------------------------------------------------------------
-
-// Members of one object after the other; commas by itself.
-class JsonObject {
-public:
-    explicit JsonObject(std::string& out) : out_(out) { out_ += '{'; }
-    ~JsonObject() { out_ += '}'; }
-    JsonObject(const JsonObject&) = delete;
-    JsonObject& operator=(const JsonObject&) = delete;
-
-    std::string& key(std::string_view name)
-    {
-        out_ += first_ ? "" : ",";
-        first_ = false;
-        appendJsonString(out_, name);
-        out_ += ':';
-        return out_;
-    }
-    void number(std::string_view name, std::uint64_t value) { key(name) += std::to_string(value); }
-    void text(std::string_view name, std::string_view value) { appendJsonString(key(name), value); }
-
-private:
-    std::string& out_;
-    bool first_ = true;
-};
-
-void appendZone(std::string& out, const LogStats& stats)
+// What is in channels is for the dashboard's own page, also if realtime_origins lets other pages read the figures: it may
+// have been said for all locations, with subscribers in mind.
+std::optional<ngx_int_t> refuseOtherOrigin(ngx_http_request_t* r)
 {
-    JsonObject zone(out);
-    zone.number("log_bytes", stats.ringBytes);
-    zone.number("log_used_bytes", stats.usedBytes);
-    zone.number("appended_bytes_total", stats.appendedBytes);
-    zone.number("appended_total", stats.appendedRecords);
-    std::int64_t age = stats.oldestTimeMs == 0 ? 0 : Worker::nowMs() - stats.oldestTimeMs;
-    zone.number("oldest_ms", static_cast<std::uint64_t>(std::max<std::int64_t>(age, 0)));
-    zone.number("channels", stats.channels);
-    zone.number("channel_capacity", stats.channelCapacity);
-    zone.number("subscribed_channels", stats.subscribedChannels);
-    zone.number("subscriptions", stats.subscribers);
-    zone.number("recoveries_total", stats.recoveries);
-    zone.number("slots", stats.slots);
-    zone.number("slots_in_use", stats.slotsInUse);
+    if (fromSameOrigin(r)) {
+        return std::nullopt;
+    }
+    Worker::current()->counters().add(Counter::OriginRefused);
+    return respondError(r, NGX_HTTP_FORBIDDEN, "only the dashboard itself may watch and publish");
 }
 
-void appendBroker(std::string& out, const Snapshot& snapshot, std::size_t index)
+ngx_int_t watch(ngx_http_request_t* r, const LocConf& conf, std::string_view channel)
 {
-    const Totals& totals = snapshot.totals;
-    JsonObject broker(out);
-    broker.text("state", toString(totals.worstState(index)));
-    broker.number("queued", totals[word(index, BrokerGauge::QueuedEvents)]);
-    broker.number("queued_bytes", totals[word(index, BrokerGauge::QueuedBytes)]);
-    broker.number("spool_events", totals[word(index, BrokerGauge::SpoolEvents)]);
-    broker.number("spool_bytes", totals[word(index, BrokerGauge::SpoolBytes)]);
-    broker.number("spool_failed_workers", totals[word(index, BrokerGauge::SpoolFailed)]);
-    for (const BrokerMetric& metric : BrokerMetrics) {
-        broker.number(metric.name, totals[word(index, metric.counter)]);
+    if (!conf.watch) {
+        return respondError(r, NGX_HTTP_FORBIDDEN, "\"realtime_status\" has no \"watch\" here");
     }
-    if (index < snapshot.brokerErrors.size() && !snapshot.brokerErrors[index].empty()) {
-        broker.text("last_error", snapshot.brokerErrors[index]);
+    if (auto refused = refuseOtherOrigin(r)) {
+        return *refused;
     }
+    const AppConf* app = appOf(r);
+    if (app == nullptr) {
+        return respondError(r, NGX_HTTP_BAD_REQUEST, "no such app");
+    }
+    if (!validChannelName(channel)) {
+        return respondError(r, NGX_HTTP_BAD_REQUEST, "invalid channel name");
+    }
+    auto since = sinceOf(r);
+    if (!since) {
+        return respondError(r, NGX_HTTP_BAD_REQUEST, "\"since\" is earliest, latest, or ids of events");
+    }
+    RequestContext& context = contextOf(r);
+    context.app = borrow(app->app.id);
+    context.channel = borrow(channel);
+    return openEventStream(r, {.conf = &conf, .app = &app->app, .channels = {channel}, .since = *since});
 }
 
-std::string renderJson(const Snapshot& snapshot)
+ngx_int_t show(ngx_http_request_t* r, const LocConf& conf)
 {
-    std::string out;
-    {
-        JsonObject root(out);
-        root.number("time_ms", static_cast<std::uint64_t>(Worker::nowMs()));
-        root.number("workers", snapshot.totals.workers());
-        std::uint64_t channels = 0;
-        for (const auto& zone : snapshot.zones) {
-            channels += zone.second.subscribedChannels;
-        }
-        root.number("channels", channels);
-        {
-            JsonObject open(root.key("connections"));
-            for (const Transport& transport : Transports) {
-                open.number(transport.name, snapshot.totals[word(transport.open)]);
-            }
-        }
-        {
-            JsonObject ever(root.key("connected_total"));
-            for (const Transport& transport : Transports) {
-                ever.number(transport.name, snapshot.totals[word(transport.ever)]);
-            }
-        }
-        for (const Metric& metric : Metrics) {
-            root.number(metric.name, snapshot.totals[metric.word]);
-        }
-        {
-            JsonObject zones(root.key("zones"));
-            for (const auto& [name, stats] : snapshot.zones) {
-                appendZone(zones.key(name), stats);
-            }
-        }
-        {
-            JsonObject brokers(root.key("brokers"));
-            for (std::size_t i = 0; i < snapshot.brokers.size(); i++) {
-                appendBroker(brokers.key(snapshot.brokers[i]), snapshot, i);
-            }
-        }
+    bool given = false;
+    std::string_view format = queryArgument(r, "format", given);
+    if (!given) {
+        addHeader(r, "Vary", "Accept");
+        format = acceptsHtml(requestHeader(r, "accept")) ? "html" : "json";
     }
-    return out += '\n';
+    if (format == "html") {
+        return respondDashboardFile(r, DashboardPage);
+    }
+    if (format == "events" && r->method == NGX_HTTP_GET && r == r->main) {
+        return openStatusStream(r, conf, settings(r, conf));
+    }
+    addHeader(r, "Cache-Control", "no-store");
+    if (format == "json") {
+        return respond(r, NGX_HTTP_OK, "application/json", renderJson(takeFigures(*Worker::current())));
+    }
+    if (format == "prometheus") {
+        return respond(r, NGX_HTTP_OK, "text/plain; version=0.0.4",
+                       renderPrometheus(takeFigures(*Worker::current())));
+    }
+    return respondError(r, NGX_HTTP_BAD_REQUEST, "\"format\" is html, json, prometheus or events");
 }
 
-// --- Prometheus text format 0.0.4 -------------------------------------------------------------------------------
-
-class Exposition {
-public:
-    void family(std::string_view name, bool gauge, std::string_view help)
-    {
-        name_ = "realtime_" + std::string(name);
-        out_ += "# HELP " + name_ + ' ' + std::string(help) + "\n# TYPE " + name_ +
-                (gauge ? " gauge\n" : " counter\n");
-    }
-    void sample(std::uint64_t value, std::string_view label = {}, std::string_view labelValue = {})
-    {
-        out_ += name_;
-        if (!label.empty()) {
-            out_ += '{';
-            out_ += label;
-            out_ += "=\"";
-            appendEscaped(labelValue);
-            out_ += "\"}";
-        }
-        out_ += ' ' + std::to_string(value) + '\n';
-    }
-    std::string take() { return std::move(out_); }
-
-private:
-    void appendEscaped(std::string_view text)
-    {
-        for (char c : text) {
-            if (c == '\n') {
-                out_ += "\\n";
-                continue;
-            }
-            if (c == '"' || c == '\\') {
-                out_ += '\\';
-            }
-            out_ += c;
-        }
-    }
-    std::string out_;
-    std::string name_;
-};
-
-struct ZoneMetric {
-    const char* name;
-    bool gauge;
-    const char* help;
-    std::uint64_t (*get)(const LogStats&);
-};
-
-constexpr ZoneMetric ZoneMetrics[] = {
-    {"log_bytes", true, "Size of the log", [](const LogStats& s) { return s.ringBytes; }},
-    {"log_used_bytes", true, "Bytes of the log that hold events",
-     [](const LogStats& s) { return s.usedBytes; }},
-    {"log_appended_bytes_total", false, "Bytes ever appended",
-     [](const LogStats& s) { return s.appendedBytes; }},
-    {"log_appended_total", false, "Events ever appended",
-     [](const LogStats& s) { return s.appendedRecords; }},
-    {"channels", true, "Channels in the directory",
-     [](const LogStats& s) { return std::uint64_t{s.channels}; }},
-    {"channel_capacity", true, "Channels that the directory takes",
-     [](const LogStats& s) { return std::uint64_t{s.channelCapacity}; }},
-    {"subscribed_channels", true, "Channels with subscribers",
-     [](const LogStats& s) { return std::uint64_t{s.subscribedChannels}; }},
-    {"subscriptions", true, "Subscriptions of all workers", [](const LogStats& s) { return s.subscribers; }},
-    {"log_recoveries_total", false, "Repairs after a worker died within the log",
-     [](const LogStats& s) { return std::uint64_t{s.recoveries}; }},
-};
-
-void exposeBrokers(Exposition& out, const Snapshot& snapshot)
+ngx_int_t get(ngx_http_request_t* r, const LocConf& conf)
 {
-    auto each = [&](auto&& value) {
-        for (std::size_t i = 0; i < snapshot.brokers.size(); i++) {
-            out.sample(value(i), "broker", snapshot.brokers[i]);
-        }
-    };
-    if (snapshot.brokers.empty()) {
-        return;
+    ngx_int_t rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
     }
-    out.family("broker_up", true, "1 if every worker's connection to the broker is up");
-    each([&](std::size_t i) { return std::uint64_t{snapshot.totals.worstState(i) == BrokerState::Up}; });
-    out.family("broker_queued", true, "Events that wait for the broker, unconfirmed ones included");
-    each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::QueuedEvents)]; });
-    out.family("broker_queued_bytes", true, "Their bytes");
-    each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::QueuedBytes)]; });
-    out.family("broker_spool_events", true, "Events in the spool");
-    each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::SpoolEvents)]; });
-    out.family("broker_spool_bytes", true, "Their bytes");
-    each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::SpoolBytes)]; });
-    out.family("broker_spool_failed_workers", true, "Workers that cannot use their spool now");
-    each([&](std::size_t i) { return snapshot.totals[word(i, BrokerGauge::SpoolFailed)]; });
-    for (const BrokerMetric& metric : BrokerMetrics) {
-        out.family(std::string("broker_") + metric.name, false, metric.help);
-        each([&](std::size_t i) { return snapshot.totals[word(i, metric.counter)]; });
+    bool given = false;
+    if (std::string_view file = queryArgument(r, "file", given); given) {
+        return respondDashboardFile(r, file);
     }
+    std::string_view channel = queryArgument(r, "watch", given);
+    if (given && r->method == NGX_HTTP_GET && r == r->main) {
+        return watch(r, conf, channel);
+    }
+    return show(r, conf);
 }
 
-std::string renderPrometheus(const Snapshot& snapshot)
+ngx_int_t post(ngx_http_request_t* r)
 {
-    Exposition out;
-    out.family("workers", true, "Worker processes, all generations");
-    out.sample(snapshot.totals.workers());
-    out.family("connections", true, "Open connections");
-    for (const Transport& transport : Transports) {
-        out.sample(snapshot.totals[word(transport.open)], "transport", transport.name);
+    if (auto refused = refuseOtherOrigin(r)) {
+        return *refused;
     }
-    out.family("connected_total", false, "Connections ever made");
-    for (const Transport& transport : Transports) {
-        out.sample(snapshot.totals[word(transport.ever)], "transport", transport.name);
+    bool given = false;
+    std::string_view channel = queryArgument(r, "publish", given);
+    if (!given) {
+        return respondError(r, NGX_HTTP_BAD_REQUEST, "\"publish\" names the channel");
     }
-    for (const Metric& metric : Metrics) {
-        out.family(metric.name, metric.gauge, metric.help);
-        out.sample(snapshot.totals[metric.word]);
-    }
-    for (const ZoneMetric& metric : ZoneMetrics) {
-        out.family(metric.name, metric.gauge, metric.help);
-        for (const auto& [name, stats] : snapshot.zones) {
-            out.sample(metric.get(stats), "zone", name);
-        }
-    }
-    exposeBrokers(out, snapshot);
-    return out.take();
+    bool named = false;
+    std::string_view app = queryArgument(r, "app", named);
+    return publishTestEvent(r, named ? app : std::string_view("default"), channel,
+                            queryArgument(r, "event", given));
 }
 
 } // namespace
@@ -369,24 +154,15 @@ std::string renderPrometheus(const Snapshot& snapshot)
 ngx_int_t statusHandler(ngx_http_request_t* r)
 {
     return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR, [&]() -> ngx_int_t {
-        constexpr std::string_view Methods = "GET, HEAD, OPTIONS";
-        if (auto answered = checkOrigin(r, locConf(r), Methods)) {
+        const LocConf& conf = locConf(r);
+        std::string_view methods = conf.publishes ? AllMethods : ReadMethods;
+        if (auto answered = checkOrigin(r, conf, methods)) {
             return *answered;
         }
-        if ((r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) == 0) {
-            return refuseMethod(r, Methods);
+        if ((r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) != 0) {
+            return get(r, conf);
         }
-        bool given = false;
-        std::string_view format = queryArgument(r, "format", given);
-        addHeader(r, "Cache-Control", "no-store");
-        Snapshot snapshot = takeSnapshot(*Worker::current());
-        if (!given || format == "json") {
-            return respond(r, NGX_HTTP_OK, "application/json", renderJson(snapshot));
-        }
-        if (format == "prometheus") {
-            return respond(r, NGX_HTTP_OK, "text/plain; version=0.0.4", renderPrometheus(snapshot));
-        }
-        return respondError(r, NGX_HTTP_BAD_REQUEST, "\"format\" is json or prometheus");
+        return conf.publishes && r->method == NGX_HTTP_POST ? post(r) : refuseMethod(r, methods);
     });
 }
 

@@ -31,6 +31,7 @@ ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
 
     SubscribeRequest request;
     request.conf = &conf;
+    request.app = &conf.app->app;
     std::string_view bad;
     request.channels = channelsOf(r, conf, bad);
     if (request.channels.empty()) {
@@ -38,11 +39,7 @@ ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
                             bad.empty() ? "empty channel name" : "invalid channel name");
     }
 
-    // A reconnecting EventSource sends both: the URL it was made with, and how far it got since.
-    bool given = false;
-    std::string_view text = queryArgument(r, "since", given);
-    std::string_view lastEventId = requestHeader(r, "last-event-id");
-    auto since = parseSince(lastEventId.empty() ? text : lastEventId);
+    auto since = sinceOf(r);
     if (!since) {
         return respondError(r, NGX_HTTP_BAD_REQUEST, "\"since\" is earliest, latest, or ids of events");
     }
@@ -62,7 +59,7 @@ ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
 ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber)
 {
     Worker& worker = *Worker::current();
-    switch (worker.join(subscriber, request.conf->app->app, request.channels, request.since).status) {
+    switch (worker.join(subscriber, *request.app, request.channels, request.since).status) {
     case Joined::Ok:
         worker.pump(subscriber);
         return NGX_OK;
@@ -79,6 +76,15 @@ ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, S
                             "the channels of one subscription must share a realtime_zone");
     }
     return NGX_ERROR;
+}
+
+// A reconnecting EventSource sends both: the URL it was made with, and how far it got since.
+std::optional<Since> sinceOf(ngx_http_request_t* r)
+{
+    bool given = false;
+    std::string_view text = queryArgument(r, "since", given);
+    std::string_view lastEventId = requestHeader(r, "last-event-id");
+    return parseSince(lastEventId.empty() ? text : lastEventId);
 }
 
 std::string positionOf(const Subscriber& subscriber)

@@ -6,6 +6,7 @@
 #include "hub/hub.hpp"
 #include "nginx/conf.hpp"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,7 @@ namespace realtime {
 
 struct SubscribeRequest {
     const LocConf* conf = nullptr;
+    const App* app = nullptr;
     std::vector<std::string_view> channels;
     Since since;
 };
@@ -22,6 +24,11 @@ struct SubscribeRequest {
 ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request);
 ngx_int_t openEventStream(ngx_http_request_t* r, const SubscribeRequest& request);
 ngx_int_t openLongPoll(ngx_http_request_t* r, const SubscribeRequest& request);
+// The figures of realtime_status, see StatusFeed.
+ngx_int_t openStatusStream(ngx_http_request_t* r, const LocConf& conf, std::string_view greeting);
+
+// Where the client wants to start: its Last-Event-ID, else `since` of the query. nullopt: neither is well-formed.
+std::optional<Since> sinceOf(ngx_http_request_t* r);
 
 // Joins the hub; NGX_OK, or the answer that refuses it.
 ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber);

@@ -3,6 +3,7 @@
 #include "nginx/guard.hpp"
 #include "nginx/outlet.hpp"
 #include "nginx/pusher_channels.hpp"
+#include "nginx/status_feed.hpp"
 #include "nginx/str.hpp"
 
 #include "wire/pusher_channel.hpp"
@@ -43,7 +44,7 @@ std::int64_t Worker::nowMs()
 }
 
 Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
-    : cycle_(cycle), conf_(conf), counters_(ownWords_), readBuffer_(new char[ReadBytes]),
+    : cycle_(cycle), conf_(conf), counters_(ownWords_), activity_(*this), readBuffer_(new char[ReadBytes]),
       tick_([this] { onTick(); }), turnEnd_([this] { onTurnEnd(); }), nextTurn_([this] { onNextTurn(); }),
       drain_([this] { onDrain(); })
 {
@@ -51,6 +52,7 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     openBrokers();
     publisher_ = std::make_unique<Publisher>(*hub_, brokers_);
     pusherChannels_ = std::make_unique<PusherChannels>(*this);
+    statusFeed_ = std::make_unique<StatusFeed>(*this);
     currentWorker = this;
     // Before claimSlot() does the same without a word: this may be the successor of a worker that crashed.
     pusherChannels_->reap();
@@ -100,6 +102,7 @@ void Worker::openLogs()
     }
     logEvents_.resize(logs.size());
     hub_ = std::make_unique<Hub>(std::move(logs));
+    generation_ = Counters(hub_->log(0).log.retiredCounters()).get(Gauge::Generation);
 }
 
 // A storm of reloads may leave more workers alive than a zone has slots: then this one serves no subscribers of it
@@ -122,6 +125,9 @@ void Worker::claimMissingSlots()
         hub_->openSlot(i, slot);
         if (i == 0) {
             counters_ = Counters(log.log.slotCounters(slot));
+            counters_.set(word(Gauge::StartedMs), static_cast<std::uint64_t>(startedMs_));
+            counters_.set(word(Gauge::Generation), generation_);
+            hub_->measureInto(counters_.latency());
         }
     }
 }
@@ -211,6 +217,7 @@ void Worker::onTurnEnd()
     if (hub_->drain()) {
         nextTurn_.inNextTurn();
     }
+    publishHubStats();
     while (!toFinish_.empty()) {
         Outlet* outlet = toFinish_.back();
         toFinish_.pop_back();
@@ -253,6 +260,7 @@ void Worker::finishLater(Outlet& outlet)
 
 void Worker::forget(Outlet& outlet)
 {
+    statusFeed_->forget(outlet);
     if (!authorizing_.empty()) {
         authorizing_.erase(&outlet);
     }
@@ -376,6 +384,7 @@ void Worker::onTick()
     pusherChannels_->tick();
     claimMissingSlots();
     publishStats();
+    activity_.tick();
     logNotes();
 }
 
@@ -425,15 +434,23 @@ void Worker::onDrain()
     }
 }
 
-void Worker::publishStats()
+// After each turn, so that who looks every second sees the events of a second.
+void Worker::publishHubStats()
 {
     HubStats now = hub_->stats();
     counters_.add(Counter::Delivered, now.delivered - countedHubStats_.delivered);
     counters_.add(Counter::Gaps, now.gaps - countedHubStats_.gaps);
     counters_.add(Counter::Overtaken, now.overtaken - countedHubStats_.overtaken);
     counters_.set(word(Gauge::Channels), now.channels);
+    counters_.add(Counter::DeliveryWaited, now.waited - countedHubStats_.waited);
     countedHubStats_ = now;
+}
+
+void Worker::publishStats()
+{
+    publishHubStats();
     publishWebhookStats();
+    counters_.set(word(Gauge::Draining), ngx_exiting != 0 ? 1 : 0);
 
     for (std::size_t i = 0; i < brokers_.size(); i++) {
         BrokerStats stats = brokers_[i].broker->stats();

@@ -8,6 +8,7 @@
 
 #include "app/publisher.hpp"
 #include "hub/hub.hpp"
+#include "nginx/activity.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/counters.hpp"
 #include "nginx/event_source.hpp"
@@ -24,6 +25,7 @@ namespace realtime {
 
 class Outlet;
 class PusherChannels;
+class StatusFeed;
 
 // What the connections of one location share.
 struct Endpoint {
@@ -82,6 +84,7 @@ public:
     std::uint64_t expectAck(AckWaiter& waiter);
     void forgetAck(std::uint64_t token) { waiters_.erase(token); }
 
+    StatusFeed& statusFeed() { return *statusFeed_; }
     PusherChannels& pusherChannels() { return *pusherChannels_; }
     BrokerEvents& brokerEvents() { return brokerEvents_; }
     // Connections of an app over the Pusher protocol, in all workers; counted for apps with max_connections.
@@ -114,6 +117,7 @@ private:
     void claimMissingSlots();
     void checkAuthorizations();
     void publishStats();
+    void publishHubStats();
     void publishWebhookStats();
     void logNotes();
     void log(std::string_view source, const BrokerNote& note);
@@ -129,11 +133,15 @@ private:
     std::unique_ptr<Publisher> publisher_;
     std::array<std::atomic<std::uint64_t>, SharedLog::SlotCounters> ownWords_{}; // while there is no slot
     Counters counters_;
+    std::int64_t startedMs_ = nowMs();
+    std::uint64_t generation_ = 0;
     HubStats countedHubStats_;
+    Activity activity_;
     std::vector<std::unique_ptr<Endpoint>> endpoints_;
     std::unordered_map<std::uint64_t, AckWaiter*> waiters_;
     std::uint64_t lastToken_ = 0;
     std::unique_ptr<PusherChannels> pusherChannels_;
+    std::unique_ptr<StatusFeed> statusFeed_;
     std::unordered_map<Outlet*, ngx_msec_t> authorizing_;
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;

@@ -1,6 +1,7 @@
 // Shared memory zones: where the logs are, and the descriptors that wake their readers.
 #include "nginx/conf.hpp"
 
+#include "nginx/counters.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/str.hpp"
 
@@ -106,6 +107,9 @@ ngx_int_t makeWakeDescriptors(MainConf& conf, ngx_log_t* log)
         auto shared = SharedLog::attach(zone->memory());
         if (!shared) {
             return NGX_ERROR;
+        }
+        if (zone == conf.zones.front()) { // workers that are started from now on are of a new generation
+            Counters(shared->retiredCounters()).add(Gauge::Generation);
         }
         for (std::uint32_t slot = 0; slot < shared->slots(); slot++) {
             if (shared->wakeFd(slot) != -1) {

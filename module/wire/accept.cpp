@@ -200,16 +200,30 @@ std::optional<std::string_view> chooseSubprotocol(std::string_view offered,
     return std::nullopt;
 }
 
-bool acceptsEventStream(std::string_view accept)
+namespace {
+
+bool acceptsByName(std::string_view accept, std::string_view type)
 {
     while (const auto item = nextListItem(accept)) {
         std::string_view parameters = *item;
         const std::string_view range = trim(takeUntil(parameters, ';'));
-        if (sameText(range, "text/event-stream")) {
+        if (sameText(range, type)) {
             return !refused(parameters);
         }
     }
     return false;
+}
+
+} // namespace
+
+bool acceptsEventStream(std::string_view accept)
+{
+    return acceptsByName(accept, "text/event-stream");
+}
+
+bool acceptsHtml(std::string_view accept)
+{
+    return acceptsByName(accept, "text/html");
 }
 
 bool validOrigin(std::string_view origin)

@@ -25,6 +25,8 @@ std::optional<std::string_view> chooseSubprotocol(std::string_view offered,
 
 // Does an `Accept` header ask for text/event-stream by name? `q=0` means no; a wildcard does not ask for it.
 bool acceptsEventStream(std::string_view accept);
+// Likewise text/html, as browsers do when they show a page.
+bool acceptsHtml(std::string_view accept);
 
 // --- origins (RFC 6454, Fetch)
 // ---------------------------------------------------------------------------------- `scheme://host[:port]`

@@ -129,7 +129,9 @@ const std::vector<Mistake> Mistakes{
     {In::Server, "location /a {\nrealtime_publish a;\nrealtime_subscribe b;\n}", "second realtime endpoint",
      3},
     {In::Server, "realtime_publish room;", "not allowed here"},
-    {In::Server, "location /a { realtime_status json; }", "number of arguments"},
+    {In::Server, "location /a { realtime_status json; }", "invalid parameter \"json\""},
+    {In::Server, "location /a { realtime_status watch watch; }", "invalid parameter \"watch\""},
+    {In::Server, "location /a { realtime_status watch publish watch; }", "number of arguments"},
     {In::Server, "realtime_max_message_size 0;", "greater than zero"},
     {In::Server, "realtime_max_message_size huge;", "invalid value"},
     {In::Server, "realtime_buffer 1k;", "at least 4k"},
@@ -220,7 +222,9 @@ TEST(good_configurations_pass)
             "}\n"
             "location ~ ^/sub/(?<ch>[\\w.-]+)$ { realtime_subscribe $ch news.$arg_x app=shop; }\n"
             "location ~ ^/ws/(?<ch>[\\w.-]+)$ { realtime_pubsub $ch app=shop echo=off; }\n"
-            "location /realtime/ { realtime_status; }\n";
+            "location /realtime/ { realtime_status; }\n"
+            "location /look/ { realtime_status watch; }\n"
+            "location /try/ { realtime_status publish watch; }\n";
         list[3].server = Endpoints;
         list[3].master = false;
         list[4].http = "realtime_broker b { server sqlite:/nonexistent/x.db; }"; // unused brokers do no harm

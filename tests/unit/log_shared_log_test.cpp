@@ -1,6 +1,7 @@
 // What one process sees of a shared log.
 #include "log/shared_log.hpp"
 
+#include "base/latency.hpp"
 #include "log_testing.hpp"
 
 #include "testing.hpp"
@@ -551,6 +552,85 @@ TEST(a_full_pool_of_cells_refuses_new_workers_of_a_channel_only)
     }
     assert_int_equal(f.log.stats().subscribers, 0);
     assert_text_equal(LogCheck(f.log, f.mapping.as<std::byte>()).run(), "");
+}
+
+namespace {
+
+struct Counted final : SharedLog::Tally {
+    std::map<std::uint32_t, int> channels; // by index
+    void count(const ChannelRef& channel, std::uint32_t) override { channels[channel.index]++; }
+};
+
+} // namespace
+
+TEST(a_tally_counts_each_record_once_and_no_more_than_it_is_told_to)
+{
+    Fixture f;
+    LogPosition cursor = f.log.head();
+    const std::uint32_t a = f.append("a").channel.index;
+    const std::uint32_t b = f.append("b").channel.index;
+    f.append("a");
+    Counted first;
+    f.log.tally(cursor, 2, first);
+    assert_true(first.channels == (std::map<std::uint32_t, int>{{a, 1}, {b, 1}}));
+    Counted rest;
+    f.log.tally(cursor, 100, rest);
+    assert_true(rest.channels == (std::map<std::uint32_t, int>{{a, 1}}));
+    assert_int_equal(cursor, f.log.head());
+    Counted none;
+    f.log.tally(cursor, 100, none);
+    assert_true(none.channels.empty());
+}
+
+TEST(a_tally_whose_place_is_overwritten_begins_with_the_oldest_record_left)
+{
+    Fixture f;
+    LogPosition cursor = f.log.head();
+    const std::uint32_t a = f.append("a").channel.index;
+    f.overwriteAll();
+    Counted counted;
+    f.log.tally(cursor, 1 << 20, counted);
+    assert_int_equal(counted.channels.count(a), 0);
+    assert_int_equal(counted.channels.size(), 1);
+    assert_int_equal(cursor, f.log.head());
+}
+
+TEST(a_channel_has_its_names_as_long_as_it_lives)
+{
+    Fixture f;
+    const ChannelRef channel = f.append("room").channel;
+    auto named = f.log.named(channel);
+    assert_true(named.has_value());
+    assert_text_equal(named->app, "app");
+    assert_text_equal(named->channel, "room");
+    assert_int_equal(named->info.lastOffset, 1);
+    assert_false(f.log.named({channel.index, channel.epoch + 1}).has_value());
+    assert_false(f.log.named({~0U, channel.epoch}).has_value());
+    assert_false(f.log.named({0, 0}).has_value());
+}
+
+TEST(a_record_tells_when_it_was_appended)
+{
+    Fixture f;
+    LogPosition cursor = f.log.head();
+    const std::uint32_t before = monotonicMicros();
+    f.append("a");
+    const std::uint32_t after = monotonicMicros();
+    LogRecord record;
+    assert_true(f.log.next(cursor, Everything{}, f.arena, record) == ReadStatus::Record);
+    assert_true(record.appendedUs - before <= after - before);
+}
+
+TEST(the_first_slot_in_use_is_the_lowest)
+{
+    Fixture f;
+    assert_int_equal(f.log.firstSlotInUse(), SharedLog::NoSlot);
+    const std::uint32_t first = f.log.claimSlot();
+    const std::uint32_t second = f.log.claimSlot();
+    assert_int_equal(f.log.firstSlotInUse(), first);
+    f.log.releaseSlot(first);
+    assert_int_equal(f.log.firstSlotInUse(), second);
+    f.log.releaseSlot(second);
 }
 
 TEST(a_slot_given_up_leaves_its_counters_and_nothing_else)

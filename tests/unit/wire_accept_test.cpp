@@ -216,4 +216,14 @@ TEST(patterns_are_checked_when_they_are_configured)
     }
 }
 
+TEST(a_browser_accepts_html_and_a_wildcard_does_not_ask_for_it)
+{
+    assert_true(acceptsHtml("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
+    assert_true(acceptsHtml("application/json, Text/HTML;q=0.5"));
+    assert_false(acceptsHtml("*/*"));
+    assert_false(acceptsHtml("text/*"));
+    assert_false(acceptsHtml("text/html;q=0, */*"));
+    assert_false(acceptsHtml(""));
+}
+
 TEST_MAIN()
