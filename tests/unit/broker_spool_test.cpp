@@ -637,7 +637,8 @@ TEST(a_file_that_is_no_database_is_set_aside)
     std::ofstream(dir.path() + "/events.0.spool") << std::string(10'000, 'x');
     Store store;
     Loop loop(configIn(dir), store.factory());
-    loop.offer("1", 1);
+    // Until there is another file, events are refused.
+    eventually("an event is taken", [&] { return loop.broker.offer(makeEvent("1", 1)) == Offer::Queued; });
     loop.awaitCompletions(1);
     assert_true(loop.completions[0].stored);
     loop.take();

@@ -341,7 +341,7 @@ namespace {
 
 TEST(deaths_at_random_instants_are_recovered_from)
 {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     constexpr std::uint64_t Rounds = 30; // a fork copies the page tables of the shadow memory too
 #else
     constexpr std::uint64_t Rounds = 300;

@@ -18,11 +18,11 @@ enum class HttpVersion { Http11, Http2, Http2Cleartext }; // Http2: TLS with ALP
 struct HttpRequest {
     std::string url;
     std::string method = "GET";
-    std::optional<std::string> body;
-    std::vector<std::string> headers; // "Name: value"
+    std::optional<std::string> body = {};
+    std::vector<std::string> headers = {}; // "Name: value"
     HttpVersion version = HttpVersion::Http11;
-    std::string certificate; // trusted for https
-    std::string credentials; // "user:password" for basic authentication
+    std::string certificate = {}; // trusted for https
+    std::string credentials = {}; // "user:password" for basic authentication
 };
 
 struct HttpResponse {
