@@ -85,7 +85,8 @@ void Feed::onEnd(bool opened, int status, const std::string& why)
         }
         return;
     }
-    const std::string text = "closed with " + std::to_string(status) + words;
+    // libwebsockets 4.1 has 1002 for every code that it does not know, 1012 for one.
+    const std::string text = (status == 1002 ? "closed" : "closed with " + std::to_string(status)) + words;
     if (lasting(status) || !options_.reconnect) {
         end(exit_status::Refused, text);
         return;
