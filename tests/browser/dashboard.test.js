@@ -126,7 +126,7 @@ test('charts, tiles and tables show the load', async t => {
   await eventually(async () => await painted(page, 'Broker confirms', 1) > 10, 'a line of confirms');
   assert.match(await key(page, 'Messages in', 'HTTP'), /^[1-9][\d.,k]*\/s$/);
   assert.match(await key(page, 'Delivery latency', 'p99'), /^[\d.]+ (µs|ms|s)$/);
-  assert.equal(await key(page, 'Connections', 'event streams'), String((await figures(nginx)).connections.sse));
+  assert.equal(await key(page, 'Connections', 'SSE'), String((await figures(nginx)).connections.sse));
   assert.match(await tile(page, 'Latency p99'), /^[\d.]+ (µs|ms|s)$/);
   assert.equal(await tile(page, 'Failures'), '0');
   const busiest = page.locator('section', { hasText: 'Busiest channels' }).locator('tbody tr');
