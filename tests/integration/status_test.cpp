@@ -342,7 +342,8 @@ TEST(workers_have_a_generation_and_an_age)
             int draining = 0;
             for (std::size_t i = 0; i < workers.size(); ++i) {
                 fresh += workers.at(i).at("generation").number() == 2 ? 1 : 0;
-                draining += workers.at(i).dump().find("\"draining\": true") != std::string::npos ? 1 : 0;
+                draining +=
+                    std::regex_search(workers.at(i).dump(), std::regex("\"draining\": ?true")) ? 1 : 0;
             }
             return fresh == 2 && draining == 1;
         },
@@ -362,7 +363,9 @@ TEST(the_last_error_of_a_broker_is_told_by_every_worker)
     for (auto& [worker, client] : clientOnEachWorker(nginx)) {
         eventually(
             [&] {
-                const auto answer = client->send({.url = nginx.url("/status")});
+                HttpRequest request;
+                request.url = nginx.url("/status");
+                const auto answer = client->send(request);
                 const Json broker = Json::parse(answer.body).at("brokers").at("events");
                 return broker.has("last_error") &&
                        broker.at("last_error").text().find("127.0.0.1:1") != std::string::npos &&
@@ -430,8 +433,8 @@ TEST_WITH_WORKERS(the_figures_come_as_an_event_stream)
     options.http2 = true;
     const Nginx nginx(options);
     for (const bool http2 : {false, true}) {
-        HttpRequest request{.url = http2 ? nginx.http2Url("/status?format=events")
-                                         : nginx.url("/status?format=events")};
+        HttpRequest request;
+        request.url = http2 ? nginx.http2Url("/status?format=events") : nginx.url("/status?format=events");
         request.version = http2 ? HttpVersion::Http2Cleartext : HttpVersion::Http11;
         SseClient stream(request);
         const auto settings = stream.receive();

@@ -146,7 +146,7 @@ class Chart {
         ? { distr: 3, range: (_, low, high) => [low > 0 ? 10 ** Math.floor(Math.log10(low)) : 0.01, high > 0 ? 10 ** Math.ceil(Math.log10(high * 1.01)) : 10] }
         : { range: (_, low, high) => [0, full ?? Math.max(high * 1.15, 1)] } },
       axes: [
-        { ...axis, space: 70, size: 24, values: (_, ticks) => ticks.map(tick => new Date(tick * 1000).toLocaleTimeString([], { hour12: false, hour: '2-digit', minute: '2-digit', second: '2-digit' })) },
+        { ...axis, space: 44, size: 24, values: (_, ticks) => ticks.map(tick => new Date(tick * 1000).toLocaleTimeString([], { hour12: false, hour: '2-digit', minute: '2-digit' })) },
         { ...axis, space: 32, size: 56, filter: only, grid: { ...axis.grid, filter: only }, values: (_, ticks) => ticks.map(tick => tick === null ? '' : format(tick)) },
       ],
       series: [{}, ...series.map((one, i) => ({ label: one.label, width: 1.75, points: { show: false },
@@ -212,7 +212,7 @@ function makeCharts(first) {
   ], { format: rate });
   new Chart('Connections', 'open, by transport', [
     { label: 'WebSocket', value: () => samples.at(-1).connections.websocket },
-    { label: 'event streams', value: () => samples.at(-1).connections.sse },
+    { label: 'SSE', value: () => samples.at(-1).connections.sse },
     { label: 'long-poll', value: () => samples.at(-1).connections.longpoll },
   ], { format: compact });
   new Chart('Delivery latency', 'percentiles', [
@@ -231,11 +231,11 @@ function makeCharts(first) {
     { label: 'confirmed', value: () => growth(s => sum(s.brokers, 'confirmed_total'), SlowSeconds), colour: 2 },
   ], { format: rate });
   new Chart('Failures', 'events a second', [
-    { label: 'publish refused', value: () => growth(refused) },
+    { label: 'refused', value: () => growth(refused) },
     { label: 'invalid', value: () => growth(invalid) },
-    { label: 'connections closed', value: () => growth(closed) },
+    { label: 'closed', value: () => growth(closed) },
     { label: 'gaps', value: () => growth(lost) },
-    { label: 'broker, webhooks', value: () => growth(brokerFailures, SlowSeconds) },
+    { label: 'broker', value: () => growth(brokerFailures, SlowSeconds) },
   ], { format: rate });
 }
 
@@ -278,7 +278,7 @@ function showTiles(s) {
   const zones = Object.values(s.zones);
   tile('Messages in', rate(growth(published)), `${compact(published(s))} in all`);
   tile('Messages out', rate(growth(x => x.delivered_total)), `${bytes(growth(x => x.delivered_bytes_total))}/s`);
-  tile('Connections', compact(connections(s)), `${compact(s.channels)} channels subscribed`);
+  tile('Connections', compact(connections(s)), `in ${compact(s.channels)} ${s.channels === 1 ? 'channel' : 'channels'}`);
   tile('Latency p99', milliseconds(latency(0.99)), `p50 ${milliseconds(latency(0.5))}`);
   tile('Log in use', percent(Math.max(...zones.map(usage))), `oldest event ${duration(Math.max(...zones.map(zone => zone.oldest_ms)))}`);
   tile('Broker queue', Object.keys(s.brokers).length ? compact(queued(s) + spooled(s)) : 'none',
