@@ -33,6 +33,8 @@ enum class Counter : std::size_t {
     WebhooksRefused, // the queue was full
     WebhooksDropped, // not accepted in time
     WebhookFailures, // attempts, each with a batch of events
+    HandedOver,      // WebSockets that a reload has moved here from another worker
+    HandOverFailed,  // WebSockets that a reload could not move: closed or asked to reconnect
     Count
 };
 

@@ -49,6 +49,10 @@ constexpr Metric Metrics[] = {
                   "Webhook events refused by a full queue"),
     counterMetric("webhooks_dropped_total", Counter::WebhooksDropped, "Webhook events not accepted in time"),
     counterMetric("webhook_failures_total", Counter::WebhookFailures, "Failed attempts to send webhooks"),
+    counterMetric("handed_over_total", Counter::HandedOver,
+                  "WebSockets that reloads have moved to new workers"),
+    counterMetric("handover_failed_total", Counter::HandOverFailed,
+                  "WebSockets that reloads could not move and asked to reconnect"),
     {"webhooks_queued", word(Gauge::WebhooksQueued), true, "Webhook events that wait for their receiver"},
     {"webhooks_failing", word(Gauge::WebhooksFailing), true, "Receivers that fail, once a worker"},
 };

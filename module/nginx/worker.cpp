@@ -1,9 +1,12 @@
 #include "nginx/worker.hpp"
 
+#include "nginx/endpoint_identity.hpp"
 #include "nginx/guard.hpp"
+#include "nginx/handover.hpp"
 #include "nginx/outlet.hpp"
 #include "nginx/pusher_channels.hpp"
 #include "nginx/str.hpp"
+#include "nginx/takeover.hpp"
 
 #include "wire/pusher_channel.hpp"
 
@@ -55,11 +58,16 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     // Before claimSlot() does the same without a word: this may be the successor of a worker that crashed.
     pusherChannels_->reap();
     claimMissingSlots();
+    handOver_ = std::make_unique<HandOver>(*this);
+    takeover_ = std::make_unique<Takeover>(*this);
+    takeConnections();
     tick_.after(tickInterval());
 }
 
 Worker::~Worker()
 {
+    takeover_.reset();
+    handOver_.reset();
     auto end = [](IdleList& list) {
         while (IdleNode* node = list.first()) {
             static_cast<Outlet*>(node)->processEnds();
@@ -68,6 +76,7 @@ Worker::~Worker()
     for (auto& endpoint : endpoints_) {
         end(endpoint->active);
         end(endpoint->pinged);
+        end(endpoint->adopted);
     }
     end(closing_);
     end(draining_);
@@ -125,6 +134,17 @@ void Worker::claimMissingSlots()
     }
 }
 
+// Not before it can serve all that may come.
+void Worker::takeConnections()
+{
+    for (std::uint32_t i = 0; i < hub_->logCount(); i++) {
+        if (hub_->log(i).slot == SharedLog::NoSlot) {
+            return;
+        }
+    }
+    takeover_->open();
+}
+
 void Worker::openBrokers()
 {
     auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle_->conf_ctx, ngx_core_module));
@@ -146,6 +166,7 @@ Endpoint& Worker::endpointOf(const LocConf& conf)
     }
     auto endpoint = std::make_unique<Endpoint>();
     endpoint->conf = &conf;
+    endpoint->identity = conf.kind == 0 ? std::string() : identityOf(conf_, conf);
     endpoint->log = *conf.core->error_log;
     endpoint->log.handler = logConnection;
     endpoint->log.data = nullptr;
@@ -376,16 +397,22 @@ void Worker::onTick()
     claimMissingSlots();
     publishStats();
     logNotes();
+    takeConnections();
 }
 
 void Worker::keepAlive(Endpoint& endpoint)
 {
-    ngx_msec_t ping = endpoint.conf->ping;
     while (IdleNode* node = endpoint.pinged.due(ngx_current_msec, endpoint.conf->timeout)) {
         static_cast<Outlet*>(node)->timeoutDue();
     }
-    while (IdleNode* node =
-               endpoint.active.due(ngx_current_msec, ping != 0 ? ping : endpoint.conf->timeout)) {
+    keepAlive(endpoint, endpoint.active);
+    keepAlive(endpoint, endpoint.adopted);
+}
+
+void Worker::keepAlive(Endpoint& endpoint, IdleList& list)
+{
+    ngx_msec_t ping = endpoint.conf->ping;
+    while (IdleNode* node = list.due(ngx_current_msec, ping != 0 ? ping : endpoint.conf->timeout)) {
         if (ping == 0) {
             static_cast<Outlet*>(node)->timeoutDue();
             continue;

@@ -16,21 +16,26 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 namespace realtime {
 
+class HandOver;
 class Outlet;
 class PusherChannels;
+class Takeover;
 
 // What the connections of one location share.
 struct Endpoint {
     const LocConf* conf = nullptr;
-    IdleList active; // in the order of their last sign of life
-    IdleList pinged; // the same, those that have been asked for one
-    ngx_log_t log{}; // for connections that have no request any more
+    std::string identity; // see endpoint_identity.hpp
+    IdleList active;      // in the order of their last sign of life
+    IdleList pinged;      // the same, those that have been asked for one
+    IdleList adopted;     // the same, those that came from another worker and have not been heard of since
+    ngx_log_t log{};      // for connections that have no request any more
 };
 
 // Who waits for brokers to store an event: an HTTP publish with `ack`.
@@ -55,6 +60,7 @@ public:
     Counters& counters() { return counters_; }
     const MainConf& conf() const { return conf_; }
     Endpoint& endpointOf(const LocConf& conf);
+    const std::vector<std::unique_ptr<Endpoint>>& endpoints() const { return endpoints_; }
 
     // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
     Published publish(const App& app, const Publication& publication);
@@ -81,6 +87,9 @@ public:
     // Gives a token for Publication::token. The waiter is called once for each broker until it is forgotten.
     std::uint64_t expectAck(AckWaiter& waiter);
     void forgetAck(std::uint64_t token) { waiters_.erase(token); }
+
+    HandOver& handOver() { return *handOver_; }
+    Takeover& takeover() { return *takeover_; }
 
     PusherChannels& pusherChannels() { return *pusherChannels_; }
     BrokerEvents& brokerEvents() { return brokerEvents_; }
@@ -111,6 +120,8 @@ private:
     void onNextTurn();
     void onDrain();
     void keepAlive(Endpoint& endpoint);
+    void keepAlive(Endpoint& endpoint, IdleList& list);
+    void takeConnections();
     void claimMissingSlots();
     void checkAuthorizations();
     void publishStats();
@@ -134,6 +145,8 @@ private:
     std::unordered_map<std::uint64_t, AckWaiter*> waiters_;
     std::uint64_t lastToken_ = 0;
     std::unique_ptr<PusherChannels> pusherChannels_;
+    std::unique_ptr<HandOver> handOver_;
+    std::unique_ptr<Takeover> takeover_;
     std::unordered_map<Outlet*, ngx_msec_t> authorizing_;
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;
