@@ -70,15 +70,14 @@ void Takeover::close()
 
 void Takeover::run()
 {
-    if (ngx_exiting) {
-        more_.cancel();
-        retry_.cancel();
-        HubLog& first = worker_.hub().log(0);
+    HubLog& first = worker_.hub().log(0);
+    // Those that come then are for the successors, also before this worker itself is told to go.
+    if (ngx_exiting || first.log.generation() != worker_.conf().generation) {
         first.log.offerTakeover(first.slot, 0, 0);
         return;
     }
     for (int i = 0; i < Share; i++) {
-        if (!connectionsLeft() || !descriptorsLeft(worker_.hub().log(0).log.handoverOut())) {
+        if (!connectionsLeft() || !descriptorsLeft(first.log.handoverOut())) {
             retry_.after(RoomPause);
             return;
         }
