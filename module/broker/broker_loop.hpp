@@ -16,7 +16,7 @@
 #include "broker/broker.hpp"
 #include "broker/link.hpp"
 #include "broker/note_book.hpp"
-#include "broker/own_fd.hpp"
+#include "base/own_fd.hpp"
 #include "broker/pending_event.hpp"
 #include "broker/spool.hpp"
 #include "broker/spsc_queue.hpp"

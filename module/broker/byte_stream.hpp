@@ -8,7 +8,7 @@
 
 #include "broker/broker.hpp"
 #include "broker/link.hpp"
-#include "broker/own_fd.hpp"
+#include "base/own_fd.hpp"
 #include "broker/resolver.hpp"
 
 #include <memory>

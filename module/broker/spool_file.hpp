@@ -13,7 +13,7 @@
 #pragma once
 
 #include "broker/broker.hpp"
-#include "broker/own_fd.hpp"
+#include "base/own_fd.hpp"
 #include "broker/pending_event.hpp"
 #include "broker/sqlite_file.hpp"
 

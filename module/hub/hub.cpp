@@ -1,12 +1,12 @@
 #include "hub/hub.hpp"
 
+#include "hub/replay.hpp"
+
 #include <algorithm>
 
 namespace realtime {
 
 namespace {
-
-constexpr HistoryLimit Unlimited{~0U, 0};
 
 // Turns of the read loop in which only events of no concern came in: after so many, let others run.
 constexpr int MaxIdleReads = 8;
@@ -25,32 +25,6 @@ ConnectionId originOf(const LogRecord& record)
 }
 
 } // namespace
-
-struct Replay {
-    struct Item {
-        LogPosition position = 0;
-        Subscription* subscription = nullptr;
-        bool history = false; // from before it subscribed: only what is worth repeating
-    };
-    std::vector<Item> items; // each zone's in the order of its log
-    std::size_t next = 0;
-
-    void add(const std::vector<Item>& more)
-    {
-        items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(next));
-        next = 0;
-        items.insert(items.end(), more.begin(), more.end());
-        std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
-            return std::pair(a.subscription->channel->log, a.position) <
-                   std::pair(b.subscription->channel->log, b.position);
-        });
-    }
-    void forget(const Subscription& subscription)
-    {
-        add({});
-        std::erase_if(items, [&](const Item& item) { return item.subscription == &subscription; });
-    }
-};
 
 Subscriber::Subscriber(Encoding encoding) : encoding_(encoding) {}
 
@@ -96,11 +70,11 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
 {
     LogState& state = logs_[channels.front().log];
     if (state.source.slot == SharedLog::NoSlot) {
-        return {Joined::NoSlot, false, nullptr, 0};
+        return {Joined::NoSlot, false, false, nullptr, 0};
     }
     for (const ChannelRequest& request : channels) {
         if (request.log != channels.front().log) {
-            return {Joined::SeveralZones, false, nullptr, 0};
+            return {Joined::SeveralZones, false, false, nullptr, 0};
         }
     }
 
@@ -116,7 +90,7 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
             for (; !added.empty() && subscriber.subscriptions_ != nullptr; added.pop_back()) {
                 remove(subscriber, &subscriber.subscriptions_);
             }
-            return {Joined::ChannelsFull, false, nullptr, 0};
+            return {Joined::ChannelsFull, false, false, nullptr, 0};
         }
         added.push_back({subscription, request.history});
     }
@@ -134,7 +108,16 @@ Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelReq
     if (!result) {
         return nullptr;
     }
-    const std::uint32_t index = result->channel.index;
+    joined.subscription = attach(state, subscriber, request, *result);
+    joined.subscribers = result->subscribers;
+    return joined.subscription;
+}
+
+// What the log counts already becomes known here.
+Subscription* Hub::attach(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
+                          const SubscribeResult& counted)
+{
+    const std::uint32_t index = counted.channel.index;
     if (index >= state.channels.size()) {
         state.channels.resize(index + 1);
     }
@@ -144,14 +127,14 @@ Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelReq
         local = std::make_unique<LocalChannel>();
         local->app = request.app;
         local->name = request.channel;
-        local->ref = result->channel;
+        local->ref = counted.channel;
         local->log = request.log;
-        local->lastOffset = result->lastOffset;
+        local->lastOffset = counted.lastOffset;
     }
     auto* subscription = new Subscription;
     subscription->subscriber = &subscriber;
     subscription->channel = local.get();
-    subscription->lastOffset = result->lastOffset;
+    subscription->lastOffset = counted.lastOffset;
     subscription->index = static_cast<std::uint32_t>(local->subscriptions.size());
     local->subscriptions.push_back(subscription);
 
@@ -162,8 +145,6 @@ Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelReq
     }
     subscription->next = others;
     subscriber.subscriptions_ = subscription;
-    joined.subscription = subscription;
-    joined.subscribers = result->subscribers;
     return subscription;
 }
 
@@ -192,6 +173,11 @@ void Hub::leave(Subscriber& subscriber)
     while (subscriber.subscriptions_ != nullptr) {
         remove(subscriber, &subscriber.subscriptions_);
     }
+    forgetFlush(subscriber);
+}
+
+void Hub::forgetFlush(Subscriber& subscriber)
+{
     if (subscriber.flushPlace_ != 0) {
         toFlush_[subscriber.flushPlace_ - 1] = nullptr;
         subscriber.flushPlace_ = 0;
@@ -204,9 +190,18 @@ void Hub::leave(Subscriber& subscriber)
 
 std::uint32_t Hub::remove(Subscriber& subscriber, Subscription** link)
 {
+    const LocalChannel& channel = *(*link)->channel;
+    LogState& state = logs_[channel.log];
+    std::uint32_t left = state.source.log.unsubscribe(state.source.slot, channel.ref);
+    detach(state, subscriber, link);
+    return left;
+}
+
+// Forgets it here; what the log counts stays.
+void Hub::detach(LogState& state, Subscriber& subscriber, Subscription** link)
+{
     Subscription* subscription = *link;
     LocalChannel& channel = *subscription->channel;
-    LogState& state = logs_[channel.log];
 
     channel.several -= followsSeveral(subscriber) ? 1 : 0;
     *link = subscription->next;
@@ -217,14 +212,12 @@ std::uint32_t Hub::remove(Subscriber& subscriber, Subscription** link)
     channel.subscriptions.back()->index = subscription->index;
     channel.subscriptions[subscription->index] = channel.subscriptions.back();
     channel.subscriptions.pop_back();
-    std::uint32_t left = state.source.log.unsubscribe(state.source.slot, channel.ref);
     delete subscription;
 
     if (channel.subscriptions.empty()) {
         state.channelCount--;
         state.channels[channel.ref.index].reset();
     }
-    return left;
 }
 
 // --- live delivery ----------------------------------------------------------------------------------------------
@@ -282,7 +275,9 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
     channel.lastOffset = record.id.offset;
     if ((record.flags & record_flag::Control) != 0) {
         for (Subscription* subscription : channel.subscriptions) {
-            subscription->lastOffset = std::max(subscription->lastOffset, record.id.offset);
+            if (!subscription->subscriber->replaying()) { // else what lies before is still to come
+                subscription->lastOffset = std::max(subscription->lastOffset, record.id.offset);
+            }
             subscription->subscriber->control(record);
         }
         return;
@@ -489,7 +484,7 @@ void Hub::catchUp(LogState& state)
         if (channel == nullptr) {
             continue;
         }
-        History history = state.source.log.history(channel->ref, channel->lastOffset, Unlimited, 0);
+        History history = state.source.log.history(channel->ref, channel->lastOffset, UnlimitedHistory, 0);
         for (LogPosition position : history.positions) {
             missed.push_back({position, channel.get()});
         }
@@ -610,7 +605,7 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
         }
         subscription.lastOffset = first.id.offset - 1;
         for (; position != history.positions.end(); ++position) {
-            items.push_back({*position, &subscription, true});
+            items.push_back({*position, &subscription, true, false});
         }
     }
     arena_.clear();
@@ -647,6 +642,9 @@ void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
         std::uint32_t left = item.history ? record_flag::Transient | record_flag::Internal : 0;
         if ((record.flags & (left | record_flag::Control)) != 0) {
             item.subscription->lastOffset = std::max(item.subscription->lastOffset, record.id.offset);
+            if (item.unseen && (record.flags & record_flag::Control) != 0) {
+                subscriber.control(record);
+            }
             continue;
         }
         FramePtr frame;
@@ -669,13 +667,13 @@ bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
         History history;
         if (!giveUp) {
             const SharedLog& log = logs_[s->channel->log].source.log;
-            history = log.history(s->channel->ref, s->lastOffset, Unlimited, nowMs);
+            history = log.history(s->channel->ref, s->lastOffset, UnlimitedHistory, nowMs);
         }
         if (history.positions.empty()) {
             skipTo(*s, s->channel->lastOffset);
         }
         for (LogPosition position : history.positions) {
-            items.push_back({position, s, false});
+            items.push_back({position, s, false, false});
         }
     }
     replay.items.clear();

@@ -61,9 +61,20 @@ enum class Joined {
 struct JoinResult {
     Joined status = Joined::Ok;
     bool recovered = true; // nothing is missing behind `since`
+    bool moved = false;    // resume(): the count was taken over
     // Of the last channel that was added:
     Subscription* subscription = nullptr;
     std::uint32_t subscribers = 0; // in all workers
+};
+
+// Where a subscriber stands in one channel: all that another hub needs to go on.
+struct Position {
+    std::string_view app, channel;
+    std::uint32_t log = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t lastOffset = 0;
+    std::uint64_t historyUntil =
+        0; // events up to it are history to it, from before it subscribed; 0: no more of that
 };
 
 struct HubStats {
@@ -113,6 +124,17 @@ public:
     // Counts there how long deliveries take, from the append to the socket.
     void measureInto(LatencyHistogram histogram) { meter_.measureInto(histogram); }
 
+    // --- moving a subscriber to another worker (hub/moving.cpp) ---
+    // Oldest subscription first. Views of the names are valid as long as the subscriptions are.
+    std::vector<Position> positions(const Subscriber& subscriber);
+    // As leave(), but the log goes on counting them for this worker's slot: whoever takes the subscriber over takes the
+    // counts as well.
+    void release(Subscriber& subscriber);
+    // Goes on where `from` has stopped, and takes its count over if it is there (JoinResult::moved). What has come
+    // meanwhile follows with pump(), which the caller calls when all are back; what is lost is announced.
+    JoinResult resume(Subscriber& subscriber, const Position& position, const SlotOwner& from,
+                      std::int64_t nowMs);
+
     // Delivers what has come to the logs, at most a turn of it from each. True: there is more, call again soon.
     bool drain();
 
@@ -141,7 +163,14 @@ private:
     bool wants(const ChannelRef& channel) const override;
     Subscription* add(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
                       JoinResult& joined);
+    Subscription* attach(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
+                         const SubscribeResult& counted);
     std::uint32_t remove(Subscriber& subscriber, Subscription** link);
+    void detach(LogState& state, Subscriber& subscriber, Subscription** link);
+    void forgetFlush(Subscriber& subscriber);
+    void continueFrom(LogState& state, Subscription& subscription, const Position& position,
+                      std::int64_t nowMs);
+    bool isHistory(const LogState& state, LogPosition at, std::uint64_t until);
 
     bool drainLog(LogState& state);
     void take(LocalChannel& channel, const LogRecord& record);

@@ -199,23 +199,34 @@ std::uint32_t Directory::takeCell()
     return header_.cellsTouched + 1 < memory_.plan().cellCount ? ++header_.cellsTouched : 0;
 }
 
-std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::uint32_t slot)
+std::uint32_t Directory::cellOf(std::uint32_t entry, std::uint32_t slot)
 {
     Entry& channel = memory_.entry(entry);
     std::uint32_t index = findCell(channel, slot);
-    const std::uint32_t before = index == 0 ? 0 : memory_.cell(index).count;
     if (index == 0) {
         index = takeCell();
         if (index == 0) {
-            return std::nullopt;
+            return 0;
         }
         Cell& cell = memory_.cell(index);
         cell.entry = entry;
         cell.slot = slot;
+        cell.count = 0;
         cell.next = channel.firstCell;
         step("cell filled");
         channel.firstCell = index;
     }
+    return index;
+}
+
+std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::uint32_t slot)
+{
+    const std::uint32_t index = cellOf(entry, slot);
+    if (index == 0) {
+        return std::nullopt;
+    }
+    Entry& channel = memory_.entry(entry);
+    const std::uint32_t before = memory_.cell(index).count;
     memory_.cell(index).count = before + 1;
     step("subscriber counted");
     if (channel.subscribers == 0) {
@@ -224,6 +235,32 @@ std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::
     }
     ++channel.subscribers;
     ++header_.subscribers;
+    return before;
+}
+
+// Should this process die in between, it is counted twice until its slot is freed; never not at all.
+std::optional<std::uint32_t> Directory::moveSubscriber(std::uint32_t entry, std::uint32_t from,
+                                                       std::uint32_t slot)
+{
+    Entry& channel = memory_.entry(entry);
+    const std::uint32_t source = findCell(channel, from);
+    if (source == 0 || memory_.cell(source).count == 0) {
+        return std::nullopt;
+    }
+    const std::uint32_t target = cellOf(entry, slot);
+    if (target == 0) {
+        return std::nullopt;
+    }
+    const std::uint32_t before = memory_.cell(target).count;
+    if (target != source) {
+        memory_.cell(target).count = before + 1;
+        step("subscriber counted twice");
+        memory_.cell(source).count--;
+        step("subscriber moved");
+        if (memory_.cell(source).count == 0) {
+            freeCell(channel, source);
+        }
+    }
     return before;
 }
 

@@ -37,6 +37,9 @@ public:
     // How many the worker had before; nullopt if no cell is free.
     std::optional<std::uint32_t> addSubscriber(std::uint32_t entry, std::uint32_t slot);
     void removeSubscriber(std::uint32_t entry, std::uint32_t slot);
+    // Counts one of the subscribers of `from` for `slot` instead, and returns how many that had before; nullopt if
+    // `from` has none, or no cell is free.
+    std::optional<std::uint32_t> moveSubscriber(std::uint32_t entry, std::uint32_t from, std::uint32_t slot);
     // Forgets what `slot` has counted in `cells` cells from cell `from` on.
     // `vacated` hears of entries that have no subscribers any more.
     void clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells,
@@ -64,6 +67,8 @@ private:
     void unlinkIdle(std::uint32_t index);
     std::uint32_t findCell(const Entry& entry, std::uint32_t slot) const;
     std::uint32_t takeCell();
+    // The cell of `slot`, made without a count if need be; 0: none is free.
+    std::uint32_t cellOf(std::uint32_t entry, std::uint32_t slot);
     void freeCell(Entry& entry, std::uint32_t cell);
     void dropSubscribers(std::uint32_t index, std::uint32_t cell, std::uint32_t count);
     void rebuildEntries();

@@ -3,7 +3,7 @@
 // Tables are flat and their truth is in few fields, each row coming to life and dying by one store:
 //
 //   row               lives while          truth                                    derived, rebuilt after a crash
-//   Slot              inUse                pid, startTime, counters
+//   Slot              inUse                pid, startTime, takeover, counters
 //   Entry (channel)   epoch != 0           name, offset, positions, told            links, chains, sums
 //   Cell              count != 0           entry, slot, count                       next
 //   MemberRow         channelEpoch != 0    entry, blocks, sizes, told               next, firstCell, connections
@@ -35,6 +35,10 @@ struct Slot {
     std::atomic<std::int32_t> pid;
     std::atomic<std::uint64_t> startTime; // of the process, in clock ticks since boot; 0: not known
     std::atomic<std::int32_t> wakeFd;     // descriptor + 1; 0: none
+    // Of a worker that takes connections: the words it knows (0: it takes none), and its generation.
+    std::atomic<std::uint32_t> takeoverVersion;
+    std::atomic<std::uint64_t> generation;
+    std::atomic<std::uint64_t> taken; // connections that others have taken from this worker
 
     // See wake.hpp.
     alignas(CacheLine) std::atomic<std::uint64_t> wakePosition;
@@ -142,6 +146,10 @@ struct Header {
     std::uint32_t headerBytes;
     std::uint64_t seed;
     Plan plan;
+
+    // Written by the master alone, before it forks.
+    std::atomic<std::uint64_t> generation;
+    std::atomic<std::int32_t> handoverIn, handoverOut; // descriptor + 1; 0: none
 
     alignas(CacheLine) pthread_mutex_t mutex;
 

@@ -53,14 +53,14 @@ std::uint32_t Presence::add(std::uint32_t entry, std::string_view userId, std::s
     return index;
 }
 
-bool Presence::connect(std::uint32_t member, std::uint32_t slot)
+std::uint32_t Presence::cellOf(std::uint32_t member, std::uint32_t slot)
 {
     MemberRow& row = memory_.member(member);
     std::uint32_t index = findCell(row, slot);
     if (index == 0) {
         index = takeCell();
         if (index == 0) {
-            return false;
+            return 0;
         }
         Cell& cell = memory_.memberCell(index);
         cell.entry = member;
@@ -70,6 +70,16 @@ bool Presence::connect(std::uint32_t member, std::uint32_t slot)
         step("member cell filled");
         row.firstCell = index;
     }
+    return index;
+}
+
+bool Presence::connect(std::uint32_t member, std::uint32_t slot)
+{
+    const std::uint32_t index = cellOf(member, slot);
+    if (index == 0) {
+        return false;
+    }
+    MemberRow& row = memory_.member(member);
     memory_.memberCell(index).count++;
     step("member counted");
     if (row.connections++ == 0) {
@@ -85,17 +95,10 @@ void Presence::disconnect(std::uint32_t member, std::uint32_t slot)
     if (index == 0) {
         return;
     }
-    Cell& cell = memory_.memberCell(index);
-    cell.count--;
+    memory_.memberCell(index).count--;
     step("member gone");
-    if (cell.count == 0) {
-        std::uint32_t* link = &row.firstCell;
-        while (*link != index) {
-            link = &memory_.memberCell(*link).next;
-        }
-        *link = cell.next;
-        cell.next = header_.freeMemberCell;
-        header_.freeMemberCell = index;
+    if (memory_.memberCell(index).count == 0) {
+        freeCell(row, index);
     }
     if (--row.connections == 0) {
         memory_.entry(row.entry).members--;
@@ -103,6 +106,41 @@ void Presence::disconnect(std::uint32_t member, std::uint32_t slot)
             forget(member);
         }
     }
+}
+
+// Should this process die in between, it is counted twice until its slot is freed; never not at all.
+bool Presence::move(std::uint32_t member, std::uint32_t from, std::uint32_t slot)
+{
+    MemberRow& row = memory_.member(member);
+    const std::uint32_t source = findCell(row, from);
+    if (source == 0 || memory_.memberCell(source).count == 0) {
+        return false;
+    }
+    const std::uint32_t target = cellOf(member, slot);
+    if (target == 0) {
+        return false;
+    }
+    if (target != source) {
+        memory_.memberCell(target).count++;
+        step("member counted twice");
+        memory_.memberCell(source).count--;
+        step("member moved");
+        if (memory_.memberCell(source).count == 0) {
+            freeCell(row, source);
+        }
+    }
+    return true;
+}
+
+void Presence::freeCell(MemberRow& row, std::uint32_t index)
+{
+    std::uint32_t* link = &row.firstCell;
+    while (*link != index) {
+        link = &memory_.memberCell(*link).next;
+    }
+    *link = memory_.memberCell(index).next;
+    memory_.memberCell(index).next = header_.freeMemberCell;
+    header_.freeMemberCell = index;
 }
 
 void Presence::forget(std::uint32_t member)

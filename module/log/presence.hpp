@@ -29,6 +29,8 @@ public:
     bool connect(std::uint32_t member, std::uint32_t slot);
     // One less. Forgets the row with its last connection, unless it is marked as told.
     void disconnect(std::uint32_t member, std::uint32_t slot);
+    // Counts one of the connections of `from` for `slot` instead. False: `from` has none, or no room.
+    bool move(std::uint32_t member, std::uint32_t from, std::uint32_t slot);
     void forget(std::uint32_t member);
     // All rows of a channel whose entry is given to another.
     void forgetAll(std::uint32_t entry);
@@ -51,6 +53,8 @@ private:
     void freeBlocks(std::uint32_t first);
     void readBlocks(const MemberRow& row, std::string& into) const;
     std::uint32_t findCell(const MemberRow& row, std::uint32_t slot) const;
+    std::uint32_t cellOf(std::uint32_t member, std::uint32_t slot); // made if need be; 0: no room
+    void freeCell(MemberRow& row, std::uint32_t index);
     void link(std::uint32_t member);
     void unlink(std::uint32_t member);
     void rebuildRows(std::vector<bool>& blocksInUse);

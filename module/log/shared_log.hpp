@@ -219,6 +219,15 @@ protected:
     ~WakeUp() = default;
 };
 
+// A slot as one life of a worker holds it: a slot that has changed hands is another owner's.
+struct SlotOwner {
+    std::uint32_t slot = ~0U;
+    std::int32_t pid = 0;
+    std::uint64_t startTime = 0; // of the process, see ProcessIdentity
+
+    friend bool operator==(const SlotOwner&, const SlotOwner&) = default;
+};
+
 // Which records a reader wants: the others are skipped by their header alone.
 class Interest {
 public:
@@ -276,6 +285,32 @@ public:
     // before it forked; -1 if not.
     void setWakeFd(std::uint32_t slot, int fd);
     int wakeFd(std::uint32_t slot) const;
+
+    // --- moving subscribers between workers ---------------------------------------------------------------------
+    // On a reload the workers of the configuration before hand their connections to those of the new one. Each
+    // configuration is a generation, counted by the master before it forks the workers.
+    std::uint64_t nextGeneration();
+    std::uint64_t generation() const; // of the newest configuration
+    // The socket on which connections move: where they go in and where they come out. Set once by the process that
+    // made the descriptors, before it forked; -1 if not.
+    void setHandoverFds(int in, int out);
+    int handoverIn() const;
+    int handoverOut() const;
+    // The slot's worker takes connections, written down in the words of `version`. 0: it takes none (any more).
+    void offerTakeover(std::uint32_t slot, std::uint64_t generation, std::uint32_t version);
+    // Is there a worker of a generation behind `generation` that takes connections in these words?
+    bool hasSuccessor(std::uint64_t generation, std::uint32_t version) const;
+    SlotOwner owner(std::uint32_t slot) const; // of a slot in use
+    // How many connections others have taken from the slot's worker in its life.
+    void countTaken(const SlotOwner& from);
+    std::uint64_t taken(std::uint32_t slot) const;
+
+    // Takes one subscriber that `from` has counted over into the cell of `slot`: at no instant does the channel have
+    // one more or less. nullopt: `from` does not count one (any more), or no cell is free; nothing has changed.
+    std::optional<SubscribeResult> moveSubscriber(const SlotOwner& from, std::uint32_t slot,
+                                                  std::string_view app, std::string_view channel);
+    // The same for one connection of a user that is present. False: nothing has changed.
+    bool moveMember(const SlotOwner& from, std::uint32_t slot, ChannelRef channel, std::string_view userId);
 
     // --- publish ----------------------------------------------------------------------------------------------
     // `self`: the caller's slot, or NoSlot. See WakeUp for who is woken.

@@ -155,6 +155,7 @@ private:
             }
             retireCounters(memory_, slot_);
             step("counters retired");
+            slot_.takeoverVersion.store(0, std::memory_order_relaxed);
             slot_.asleep.store(0, std::memory_order_relaxed);
             slot_.inUse.store(0, std::memory_order_release);
         }
@@ -207,6 +208,8 @@ std::uint32_t SharedLog::claimSlot()
         }
         slot.pid.store(process.pid, std::memory_order_relaxed);
         slot.startTime.store(process.startTime, std::memory_order_relaxed);
+        slot.takeoverVersion.store(0, std::memory_order_relaxed);
+        slot.taken.store(0, std::memory_order_relaxed);
         slot.wakePosition.store(0, std::memory_order_seq_cst);
         slot.asleep.store(
             1, std::memory_order_seq_cst); // a newcomer need not call sleep() before its first wake-up

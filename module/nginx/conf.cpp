@@ -88,14 +88,29 @@ void* createLocConf(ngx_conf_t* cf)
 
 namespace {
 
+std::string wordsOf(ngx_conf_t* cf)
+{
+    std::string words;
+    auto* arguments = static_cast<ngx_str_t*>(cf->args->elts);
+    for (ngx_uint_t i = 0; i < cf->args->nelts; i++) {
+        words += std::string(view(arguments[i])) + '\n';
+    }
+    return words;
+}
+
 char* install(ngx_conf_t* cf, LocConf& conf, ngx_http_handler_pt handler)
 {
     return guard<char*>(cf->log, static_cast<char*>(NGX_CONF_ERROR), [&]() -> char* {
+        if (conf.words.len == 0) {
+            conf.words = copyTo(cf->pool, wordsOf(cf));
+        }
         auto* main = static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_realtime_module));
         main->endpoints.push_back(&conf);
         conf.core = static_cast<ngx_http_core_loc_conf_t*>(
             ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
         conf.core->handler = handler;
+        conf.server = static_cast<ngx_http_core_srv_conf_t*>(
+            ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module));
         return NGX_CONF_OK;
     });
 }
@@ -113,6 +128,7 @@ char* inheritEndpoint(ngx_conf_t* cf, const LocConf& prev, LocConf& conf)
     conf.event = prev.event;
     conf.appId = prev.appId;
     conf.place = prev.place;
+    conf.words = prev.words;
     conf.ack = prev.ack;
     conf.echo = prev.echo;
     conf.watch = prev.watch;

@@ -55,6 +55,7 @@ struct MainConf {
     std::vector<std::unique_ptr<BrokerConf>> brokers;
     std::vector<std::unique_ptr<AppConf>> apps;
     ngx_msec_t drain = NGX_CONF_UNSET_MSEC;
+    std::uint64_t generation = 0; // how many configurations its first zone has seen, this one included
     std::vector<struct LocConf*> endpoints; // all locations of ours
     BrokerConf* block = nullptr;            // while its block is read
     AppConf* appBlock = nullptr;
@@ -82,6 +83,7 @@ struct LocConf {
     ngx_http_complex_value_t* event;
     ngx_str_t appId;
     ConfPlace place; // of the endpoint directive
+    ngx_str_t words; // of that directive, a line each
     AppConf* app;
     Ack ack;
     bool echo;
@@ -95,6 +97,7 @@ struct LocConf {
     std::vector<std::string>* origins; // null: the endpoint's default
 
     ngx_http_core_loc_conf_t* core; // of this location
+    ngx_http_core_srv_conf_t* server;
 };
 
 inline MainConf& mainConf(ngx_http_request_t* r)
@@ -140,8 +143,9 @@ ngx_int_t addVariables(ngx_conf_t* cf);
 
 // zone.cpp
 char* zoneDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
-// In the master, before it forks: the descriptors that wake workers.
-ngx_int_t makeWakeDescriptors(MainConf& conf, ngx_log_t* log);
+// In the master, before it forks the workers of a configuration: the descriptors that all generations share, and the
+// number of this one.
+ngx_int_t beginGeneration(MainConf& conf, ngx_log_t* log);
 
 // conf.cpp
 extern ngx_command_t commands[];

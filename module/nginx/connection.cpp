@@ -1,6 +1,7 @@
 #include "nginx/connection.hpp"
 
 #include "nginx/guard.hpp"
+#include "nginx/handover.hpp"
 #include "nginx/pusher_channels.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/worker.hpp"
@@ -40,6 +41,12 @@ Connection::Connection(Encoding encoding, Endpoint& endpoint, Gauge gauge, Count
                        ngx_http_request_t* r)
     : Outlet(encoding, endpoint, gauge, connected), connection_(r->connection), request_(r)
 {
+}
+
+Connection::Connection(Encoding encoding, Endpoint& endpoint, Gauge gauge, ngx_connection_t* c)
+    : Outlet(encoding, endpoint, gauge), connection_(c), request_(nullptr), owned_(true)
+{
+    takeOver();
 }
 
 Connection::~Connection()
@@ -120,12 +127,22 @@ void Connection::detach()
     std::string rest(reinterpret_cast<char*>(r->header_in->pos),
                      static_cast<std::size_t>(r->header_in->last - r->header_in->pos));
     releaseRequest();
+    takeOver();
+    onAttached(std::move(rest));
+}
+
+void Connection::takeOver()
+{
+    ngx_connection_t* c = connection_;
     c->data = this;
     c->read->handler = readHandler;
     c->write->handler = writeHandler;
     c->idle = 1; // on shutdown nginx calls the read handler
     attached_ = true;
-    onAttached(std::move(rest));
+    if (ngx_exiting) { // it has called those that there were
+        c->close = 1;
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
 }
 
 void Connection::releaseRequest()
@@ -178,6 +195,9 @@ void Connection::readHandler(ngx_event_t* event)
         }
         if (c->close && !self.shutdownSeen_) {
             self.shutdownSeen_ = true;
+            if (c->read->ready) { // this may have been the event for what is there
+                ngx_post_event(c->read, &ngx_posted_next_events);
+            }
             self.onShutdown();
             return;
         }
@@ -187,7 +207,7 @@ void Connection::readHandler(ngx_event_t* event)
 
 void Connection::onShutdown()
 {
-    if (state_ == State::Open) {
+    if (state_ == State::Open && !Worker::current()->handOver().offer(*this)) {
         setLeaving();
         Worker::current()->drainLater(*this);
     }

@@ -11,6 +11,8 @@
 
 #include "nginx/outlet.hpp"
 
+#include "hub/handover_record.hpp"
+
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -21,7 +23,12 @@ namespace realtime {
 class Connection : public Outlet {
 public:
     Connection(Encoding encoding, Endpoint& endpoint, Gauge gauge, Counter connected, ngx_http_request_t* r);
+    // Of a descriptor that came from another worker, see openDescriptor(). The object owns itself from start() on.
+    Connection(Encoding encoding, Endpoint& endpoint, Gauge gauge, ngx_connection_t* c);
     ~Connection() override;
+
+    // Gives a descriptor its place in nginx's tables. Null, and closed, if there is none.
+    static ngx_connection_t* openDescriptor(int fd, Endpoint& endpoint);
 
     // For a content handler, after the header was sent: returns what the handler is to return. From now on the
     // object owns itself; onAttached() is called when it has the connection.
@@ -42,6 +49,17 @@ public:
     void processEnds() override;
     void finish() override;
 
+    // --- moving to another worker, see handover.hpp ---
+    enum class Movable : std::uint8_t { Now, Later, Never };
+    virtual Movable movable() const { return Movable::Never; }
+    // Writes down what it is. Only when it is movable now.
+    virtual void describe(HandoverRecord& record);
+    int descriptor() const { return connection_->fd; }
+    // One that came from another worker is served from now on, and owns itself.
+    void start();
+    // It is another worker's: ends here, without a word to the peer or to the log, and destroys it.
+    void handedOver();
+
 protected:
     // Ends what it has in the hub. Overridden where more than the hub has to know.
     virtual void leaveHub();
@@ -55,6 +73,10 @@ protected:
 
     ngx_connection_t* connection() { return connection_; }
     bool closing() const { return state_ != State::Open; }
+    // As far as the socket is concerned.
+    Movable socketMovable() const;
+    // What waited to be sent in the worker it comes from: the rest of a frame that has begun, and what follows.
+    void restoreOutput(std::string_view begun, std::string_view unsent);
 
     // Reads at most `size` bytes: their number, NGX_AGAIN, 0 at the end, or NGX_ERROR.
     ssize_t receive(char* buffer, std::size_t size);
@@ -89,6 +111,7 @@ private:
     static void detachHandler(ngx_event_t* event);
     void detach();
     void releaseRequest();
+    void takeOver(); // the socket's events
     void shrink();
     void onShutdown();
 

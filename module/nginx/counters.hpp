@@ -35,6 +35,8 @@ enum class Counter : std::size_t {
     WebhooksDropped, // not accepted in time
     WebhookFailures, // attempts, each with a batch of events
     DeliveryWaited,  // deliveries that their subscriber's socket did not take at once
+    HandedOver,      // WebSockets that a reload has moved here from another worker
+    HandOverFailed,  // WebSockets that a reload could not move: closed or asked to reconnect
     Count
 };
 
@@ -47,7 +49,7 @@ enum class Gauge : std::size_t {
     WebhooksFailing, // receivers whose last attempt failed, as this worker sees it
     SlowSubscribers, // for whom something has waited for a while
     WaitingBytes,    // for them
-    Generation,      // of the configuration that the worker runs with; in the retired row, of the newest
+    Generation,      // of the configuration that the worker runs with
     StartedMs,       // Unix milliseconds
     Draining,        // 1: nginx has told it to go
     End

@@ -54,12 +54,13 @@ void Callback::run(ngx_event_t* event)
     guardVoid(ngx_cycle->log, self->body_);
 }
 
-EventSource::EventSource(int fd, std::function<void()> body) : body_(std::move(body))
+EventSource::EventSource(int fd, std::function<void()> body, Kind kind) : body_(std::move(body)), kind_(kind)
 {
     connection_ = ngx_get_connection(fd, ngx_cycle->log);
     if (connection_ == nullptr) {
-        throw std::runtime_error("no free worker_connections for an eventfd");
+        throw std::runtime_error("no free worker_connections for a descriptor of the module");
     }
+    connection_->idle = kind == Kind::Socket ? 1 : 0; // on shutdown nginx calls the read handler
     connection_->data = this;
     connection_->read->handler = run;
     connection_->read->log = ngx_cycle->log;
@@ -72,7 +73,7 @@ EventSource::EventSource(int fd, std::function<void()> body) : body_(std::move(b
     if (ngx_add_event(connection_->read, NGX_READ_EVENT, flags) != NGX_OK) {
         ngx_free_connection(connection_);
         connection_->fd = static_cast<ngx_socket_t>(-1);
-        throw std::runtime_error("cannot watch an eventfd");
+        throw std::runtime_error("cannot watch a descriptor of the module");
     }
 }
 
@@ -97,7 +98,7 @@ void EventSource::run(ngx_event_t* event)
     auto* self = static_cast<EventSource*>(connection->data);
     // With edge-triggered events each write to an eventfd is an edge of its own, so that its count may stand: one
     // system call less for each wake-up.
-    if ((ngx_event_flags & NGX_USE_CLEAR_EVENT) == 0) {
+    if (self->kind_ == Kind::Counter && (ngx_event_flags & NGX_USE_CLEAR_EVENT) == 0) {
         std::uint64_t count = 0;
         if (read(connection->fd, &count, sizeof(count)) == -1 && ngx_errno != NGX_EAGAIN) {
             ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno, "realtime: read() of an eventfd failed");

@@ -33,11 +33,16 @@ private:
     ngx_connection_t connection_{}; // nginx's debug lines read data->fd
 };
 
-// Watches an eventfd. Does not own it: both generations of a reload hold the descriptors that wake workers.
+// Watches a descriptor for something to read. Does not own it: both generations of a reload hold those that wake
+// workers.
 class EventSource {
 public:
+    enum class Kind {
+        Counter, // an eventfd: read here, where that is needed
+        Socket,  // read by `body`, until there is nothing more; called too when the worker is told to go
+    };
     // Throws std::runtime_error if nginx has no free connection or the event cannot be added.
-    EventSource(int fd, std::function<void()> body);
+    EventSource(int fd, std::function<void()> body, Kind kind = Kind::Counter);
     ~EventSource();
     EventSource(const EventSource&) = delete;
     EventSource& operator=(const EventSource&) = delete;
@@ -46,6 +51,7 @@ private:
     static void run(ngx_event_t* event);
 
     std::function<void()> body_;
+    Kind kind_;
     ngx_connection_t* connection_;
 };
 

@@ -3,6 +3,8 @@
 #include "nginx/str.hpp"
 #include "nginx/worker.hpp"
 
+#include <algorithm>
+
 namespace realtime {
 
 void FramedConnection::pingDue()
@@ -66,6 +68,42 @@ void FramedConnection::close(std::uint16_t code, std::string_view)
         enqueue(ws::encodeClose(code == ws::close_code::None ? 0 : code, {}), 0);
     }
     endSoon();
+}
+
+// --- moving -----------------------------------------------------------------------------------------------------
+
+void FramedConnection::describe(HandoverRecord& record)
+{
+    Connection::describe(record);
+    Worker& worker = *Worker::current();
+    record.location = endpoint().identity;
+    record.connectionId = skips();
+    record.idleMs = static_cast<std::uint32_t>(std::min<ngx_msec_t>(ngx_current_msec - since(), UINT32_MAX));
+    record.parser = parser_.serialise();
+    for (const Position& position : worker.hub().positions(*this)) {
+        const std::string& name = worker.conf().zones[position.log]->name;
+        HandoverRecord::Zone zone{name, worker.hub().log(position.log).slot};
+        auto known = std::find(record.zones.begin(), record.zones.end(), zone);
+        auto index = static_cast<std::uint32_t>(known - record.zones.begin());
+        if (known == record.zones.end()) {
+            record.zones.push_back(std::move(zone));
+        }
+        record.channels.push_back({std::string(position.channel), index, position.epoch, position.lastOffset,
+                                   position.historyUntil, std::string()});
+    }
+}
+
+bool FramedConnection::restore(const HandoverRecord& record)
+{
+    restoreOutput(record.begun, record.unsent);
+    setSkips(record.connectionId);
+    setIdle(record.idleMs);
+    auto parser = ws::FrameParser::restore(record.parser, {endpoint().conf->maxMessageBytes});
+    if (!parser) {
+        return false;
+    }
+    parser_ = std::move(*parser);
+    return true;
 }
 
 } // namespace realtime

@@ -18,7 +18,28 @@ public:
     {
     }
 
+    // Of a connection that comes from another worker, see takeover.hpp.
+    FramedConnection(Encoding encoding, Endpoint& endpoint, ngx_connection_t* c)
+        : Connection(encoding, endpoint, Gauge::WebSocket, c)
+    {
+    }
+
     void pingDue() override;
+
+    Movable movable() const override { return socketMovable(); }
+    void describe(HandoverRecord& record) override;
+    // Half a message, and what waits to be sent. False: it is past what this endpoint allows.
+    [[nodiscard]] bool restore(const HandoverRecord& record);
+    // A channel that it was subscribed to is again, and `from` has counted it until now. False: not as it was.
+    [[nodiscard]] virtual bool resumed(const HandoverRecord::Channel&, const Subscription&, const SlotOwner&)
+    {
+        return true;
+    }
+    // All are; what else it was before goes on.
+    virtual void allResumed(const HandoverRecord&) {}
+    // It cannot go on here: says good-bye.
+    enum class TurnAway : std::uint8_t { Elsewhere, NoSuchApp };
+    virtual void turnAway(TurnAway why) = 0;
 
 protected:
     void close(std::uint16_t code, std::string_view reason) override; // ws::FrameHandler: the peer's

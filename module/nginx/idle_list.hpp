@@ -54,6 +54,26 @@ public:
         head_.prev_->next_ = &node;
         head_.prev_ = &node;
     }
+    // The same for one that may be older than the last: behind those that are older still, as far as a short look
+    // finds its place; else it counts as active as late as those it comes behind.
+    void insert(IdleNode& node, ngx_msec_t since)
+    {
+        constexpr int Look = 64;
+        node.unlink();
+        IdleNode* before = head_.prev_;
+        for (int i = 0; before != &head_ && later(before->since_, since); i++) {
+            if (i == Look) {
+                since = before->since_;
+                break;
+            }
+            before = before->prev_;
+        }
+        node.since_ = since;
+        node.prev_ = before;
+        node.next_ = before->next_;
+        before->next_->prev_ = &node;
+        before->next_ = &node;
+    }
     IdleNode* first() const { return empty() ? nullptr : head_.next_; }
     IdleNode* after(const IdleNode& node) const { return node.next_ == &head_ ? nullptr : node.next_; }
     // The first of the list if it has been there for `age` or longer, else null.
@@ -64,6 +84,8 @@ public:
     }
 
 private:
+    static bool later(ngx_msec_t a, ngx_msec_t b) { return static_cast<ngx_msec_int_t>(a - b) > 0; }
+
     IdleNode head_;
 };
 

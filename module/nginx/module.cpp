@@ -19,7 +19,7 @@ ngx_int_t initModule(ngx_cycle_t* cycle)
     if (ngx_test_config || !inUse(conf)) {
         return NGX_OK;
     }
-    return guard<ngx_int_t>(cycle->log, NGX_ERROR, [&] { return makeWakeDescriptors(*conf, cycle->log); });
+    return guard<ngx_int_t>(cycle->log, NGX_ERROR, [&] { return beginGeneration(*conf, cycle->log); });
 }
 
 ngx_int_t initProcess(ngx_cycle_t* cycle)

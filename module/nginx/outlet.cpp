@@ -5,10 +5,15 @@
 namespace realtime {
 
 Outlet::Outlet(Encoding encoding, Endpoint& endpoint, Gauge gauge, Counter connected)
+    : Outlet(encoding, endpoint, gauge)
+{
+    Worker::current()->counters().add(connected);
+}
+
+Outlet::Outlet(Encoding encoding, Endpoint& endpoint, Gauge gauge)
     : Subscriber(encoding), endpoint_(endpoint), gauge_(gauge)
 {
     Worker::current()->counters().add(gauge);
-    Worker::current()->counters().add(connected);
     touch();
 }
 
@@ -25,6 +30,11 @@ void Outlet::touch()
     if (!leaving_) {
         endpoint_.active.push(*this, ngx_current_msec);
     }
+}
+
+void Outlet::setIdle(ngx_msec_t forMs)
+{
+    endpoint_.adopted.insert(*this, ngx_current_msec - forMs);
 }
 
 } // namespace realtime

@@ -20,6 +20,8 @@ struct Endpoint;
 class Outlet : public Subscriber, public IdleNode {
 public:
     Outlet(Encoding encoding, Endpoint& endpoint, Gauge gauge, Counter connected);
+    // Of a connection that another worker has had until now.
+    Outlet(Encoding encoding, Endpoint& endpoint, Gauge gauge);
     virtual ~Outlet();
 
     // Nothing has been heard (or said) for `realtime_ping`.
@@ -43,15 +45,19 @@ protected:
     Endpoint& endpoint() { return endpoint_; }
     // A sign of life: the time to the next ping starts anew.
     void touch();
+    // It was idle before it came here.
+    void setIdle(ngx_msec_t forMs);
     // It waits in a list that signs of life do not take it from.
     void setLeaving() { leaving_ = true; }
     bool leaving() const { return leaving_; }
 
 private:
+    friend class HandOver;
     friend class Worker;
     Endpoint& endpoint_;
     Gauge gauge_;
     bool leaving_ = false;
+    bool offered_ = false; // HandOver::offer()
     bool pumpPending_ = false;
     bool finishPending_ = false;
 };

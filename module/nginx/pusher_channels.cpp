@@ -190,6 +190,12 @@ void PusherChannels::leave(const App& app, std::string_view channel, ChannelRef 
     }
 }
 
+bool PusherChannels::move(const Subscription& subscription, std::string_view userId, const SlotOwner& from)
+{
+    HubLog& log = worker_.hub().log(subscription.channel->log);
+    return log.log.moveMember(from, log.slot, subscription.channel->ref, userId);
+}
+
 // --- users ------------------------------------------------------------------------------------------------------
 
 std::uint32_t PusherChannels::userConnections(const App& app, std::string_view userId) const

@@ -47,6 +47,9 @@ public:
     void leave(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t index,
                std::string_view userId);
 
+    // Takes one connection of a present user over from another worker. False: that one does not count it.
+    bool move(const Subscription& subscription, std::string_view userId, const SlotOwner& from);
+
     void cacheMiss(const App& app, std::string_view channel);
     void clientEvent(const App& app, std::string_view channel, std::string_view event, std::string_view data,
                      std::string_view socketId, std::string_view userId);

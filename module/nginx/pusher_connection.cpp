@@ -8,6 +8,7 @@
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
+#include "nginx/takeover.hpp"
 #include "nginx/worker.hpp"
 
 #include "wire/accept.hpp"
@@ -67,6 +68,14 @@ public:
         }
     }
 
+    PusherConnection(Endpoint& endpoint, ngx_connection_t* c, const App* app)
+        : FramedConnection(Encoding::Pusher, endpoint, c), app_(app)
+    {
+        if (app_ != nullptr) {
+            Worker::current()->countAppConnection(*app_, 1);
+        }
+    }
+
     ~PusherConnection() override
     {
         leaveHub();
@@ -112,6 +121,94 @@ public:
     }
 
     void askToReconnect() override { refuse({pusher::code::Reconnect, "Please reconnect"}); }
+
+    // --- moving to another worker ---
+
+    // The answer of a broker comes to the worker that has asked.
+    Movable movable() const override
+    {
+        Movable movable = app_ == nullptr ? Movable::Never : FramedConnection::movable();
+        return movable == Movable::Now && !awaited_.empty() ? Movable::Later : movable;
+    }
+
+    void describe(HandoverRecord& record) override
+    {
+        FramedConnection::describe(record);
+        record.kind = HandoverRecord::Kind::Pusher;
+        record.app = app_->id;
+        if (authorizeBy_ != 0) {
+            auto left = static_cast<ngx_msec_int_t>(authorizeBy_ - ngx_current_msec);
+            record.authorizeMs = static_cast<std::uint32_t>(std::max<ngx_msec_int_t>(left, 1));
+        }
+        if (extras_ == nullptr) {
+            return;
+        }
+        record.clientEvents = extras_->clientEvents.save();
+        record.publishes = extras_->publishes.save();
+        for (HandoverRecord::Channel& channel : record.channels) {
+            if (auto member = extras_->members.find(channel.name); member != extras_->members.end()) {
+                channel.memberId = member->second;
+            }
+        }
+        if (extras_->user) {
+            const User& user = *extras_->user;
+            record.user = HandoverRecord::User{user.id,           user.info,         {},
+                                               user.channelAsked, user.watchPending, user.terminated};
+            for (const auto& [id, online] : user.watched) {
+                record.user->watched.push_back({id, online});
+            }
+        }
+    }
+
+    // The presence of a member moves as its subscription does: nobody sees it leave or join.
+    bool resumed(const HandoverRecord::Channel& channel, const Subscription& subscription,
+                 const SlotOwner& from) override
+    {
+        if (channel.memberId.empty()) {
+            return true;
+        }
+        if (!channels().move(subscription, channel.memberId, from)) {
+            return false;
+        }
+        extras().members[channel.name] = channel.memberId;
+        return true;
+    }
+
+    void allResumed(const HandoverRecord& record) override
+    {
+        if (record.authorizeMs != 0) {
+            authorizeBy_ = ngx_current_msec + record.authorizeMs;
+            Worker::current()->expectAuthorization(*this, authorizeBy_);
+        }
+        if (record.clientEvents.ageMs != 0 || record.publishes.ageMs != 0) {
+            extras().clientEvents.restore(record.clientEvents);
+            extras().publishes.restore(record.publishes);
+        }
+        if (!record.user) {
+            return;
+        }
+        User& user = extras().user.emplace();
+        user.id = record.user->id;
+        user.info = record.user->info;
+        user.channelAsked = record.user->channelAsked;
+        user.watchPending = record.user->watchPending;
+        user.terminated = record.user->terminated;
+        for (const auto& watched : record.user->watched) {
+            user.watched.emplace(watched.userId, watched.online);
+        }
+        if (user.watchPending || user.terminated) {
+            Worker::current()->finishLater(*this);
+        }
+    }
+
+    void turnAway(TurnAway why) override
+    {
+        if (why == TurnAway::NoSuchApp) {
+            refuse({pusher::code::NoSuchApp, "Application does not exist"});
+        } else {
+            askToReconnect();
+        }
+    }
 
     void control(const LogRecord& record) override
     {
@@ -806,6 +903,11 @@ ngx_int_t openPusher(ngx_http_request_t* r)
 }
 
 } // namespace
+
+std::unique_ptr<FramedConnection> restorePusher(Endpoint& endpoint, ngx_connection_t* c, const App* app)
+{
+    return std::make_unique<PusherConnection>(endpoint, c, app);
+}
 
 ngx_int_t pusherWebSocketHandler(ngx_http_request_t* r)
 {

@@ -3,6 +3,8 @@
 
 #include "nginx/ngx.hpp"
 
+#include "hub/handover_record.hpp"
+
 #include <algorithm>
 
 namespace realtime {
@@ -32,7 +34,28 @@ public:
         return true;
     }
 
+    // For another worker to go on with.
+    HandoverRecord::Rate save() const
+    {
+        HandoverRecord::Rate rate;
+        if (last_ != 0) {
+            rate.milliTokens = static_cast<std::uint64_t>(tokens_ * 1000);
+            ngx_msec_t age = std::min<ngx_msec_t>(ngx_current_msec - last_, MaxAge);
+            rate.ageMs = static_cast<std::uint32_t>(std::max<ngx_msec_t>(age, 1));
+        }
+        return rate;
+    }
+    void restore(const HandoverRecord::Rate& rate)
+    {
+        if (rate.ageMs != 0) {
+            tokens_ = static_cast<double>(rate.milliTokens) / 1000;
+            last_ = (ngx_current_msec - rate.ageMs) | 1U;
+        }
+    }
+
 private:
+    static constexpr ngx_msec_t MaxAge = 3'600'000; // any bucket is full by then
+
     double tokens_ = 0;
     ngx_msec_t last_ = 0;
 };

@@ -34,6 +34,10 @@ constexpr Metric MetricTable[] = {
                   "Webhook events refused by a full queue"),
     counterMetric("webhooks_dropped_total", Counter::WebhooksDropped, "Webhook events not accepted in time"),
     counterMetric("webhook_failures_total", Counter::WebhookFailures, "Failed attempts to send webhooks"),
+    counterMetric("handed_over_total", Counter::HandedOver,
+                  "WebSockets that reloads have moved to new workers"),
+    counterMetric("handover_failed_total", Counter::HandOverFailed,
+                  "WebSockets that reloads could not move and asked to reconnect"),
     counterMetric("delivery_waited_total", Counter::DeliveryWaited,
                   "Deliveries that the subscriber's socket did not take at once"),
     {"webhooks_queued", word(Gauge::WebhooksQueued), true, "Webhook events that wait for their receiver"},
@@ -118,7 +122,7 @@ StatusFigures takeFigures(Worker& worker)
     Hub& hub = worker.hub();
     const SharedLog& first = hub.log(0).log;
     StatusFigures figures{Worker::nowMs(),
-                          Counters(first.retiredCounters()).get(Gauge::Generation),
+                          first.generation(),
                           Totals(first),
                           workersOf(first),
                           {},

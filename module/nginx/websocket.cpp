@@ -5,6 +5,7 @@
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
 #include "nginx/subscribe.hpp"
+#include "nginx/takeover.hpp"
 #include "nginx/worker.hpp"
 
 #include "wire/accept.hpp"
@@ -31,10 +32,33 @@ public:
         target_ =
             std::make_unique<PublishTarget>(PublishTarget{std::string(channel), std::string(event), {}});
         if (!echo) {
-            setSkips(drawConnectionId());
+            if (skips() == 0) {
+                setSkips(drawConnectionId());
+            }
             target_->origin = toString(skips());
         }
     }
+
+    void describe(HandoverRecord& record) override
+    {
+        FramedConnection::describe(record);
+        record.kind =
+            encoding() == Encoding::WebSocketJson ? HandoverRecord::Kind::Json : HandoverRecord::Kind::Raw;
+        record.app = endpoint().conf->app->app.id;
+        if (target_ != nullptr) {
+            record.publishEvent = target_->event;
+        }
+    }
+
+    void allResumed(const HandoverRecord& record) override
+    {
+        const LocConf& conf = *endpoint().conf;
+        if ((conf.kind & Publish) != 0) {
+            publishTo(record.channels.front().name, record.publishEvent, conf.echo);
+        }
+    }
+
+    void turnAway(TurnAway) override { close(farewell(Why::Restart)); }
 
     void timeoutDue() override
     {
@@ -88,6 +112,13 @@ private:
 };
 
 } // namespace
+
+std::unique_ptr<FramedConnection> restoreWebSocket(const HandoverRecord& record, Endpoint& endpoint,
+                                                   ngx_connection_t* c)
+{
+    bool json = record.kind == HandoverRecord::Kind::Json;
+    return std::make_unique<WebSocket>(json ? Encoding::WebSocketJson : Encoding::WebSocketRaw, endpoint, c);
+}
 
 ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request)
 {

@@ -1,10 +1,13 @@
 #include "nginx/worker.hpp"
 
+#include "nginx/endpoint_identity.hpp"
 #include "nginx/guard.hpp"
+#include "nginx/handover.hpp"
 #include "nginx/outlet.hpp"
 #include "nginx/pusher_channels.hpp"
 #include "nginx/status_feed.hpp"
 #include "nginx/str.hpp"
+#include "nginx/takeover.hpp"
 
 #include "wire/pusher_channel.hpp"
 
@@ -58,11 +61,16 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     pusherChannels_->reap();
     claimMissingSlots();
     publishStats();
+    handOver_ = std::make_unique<HandOver>(*this);
+    takeover_ = std::make_unique<Takeover>(*this);
+    takeConnections();
     tick_.after(tickInterval());
 }
 
 Worker::~Worker()
 {
+    takeover_.reset();
+    handOver_.reset();
     auto end = [](IdleList& list) {
         while (IdleNode* node = list.first()) {
             static_cast<Outlet*>(node)->processEnds();
@@ -71,6 +79,7 @@ Worker::~Worker()
     for (auto& endpoint : endpoints_) {
         end(endpoint->active);
         end(endpoint->pinged);
+        end(endpoint->adopted);
     }
     end(closing_);
     end(draining_);
@@ -102,7 +111,6 @@ void Worker::openLogs()
     }
     logEvents_.resize(logs.size());
     hub_ = std::make_unique<Hub>(std::move(logs));
-    generation_ = Counters(hub_->log(0).log.retiredCounters()).get(Gauge::Generation);
 }
 
 // A storm of reloads may leave more workers alive than a zone has slots: then this one serves no subscribers of it
@@ -126,10 +134,21 @@ void Worker::claimMissingSlots()
         if (i == 0) {
             counters_ = Counters(log.log.slotCounters(slot));
             counters_.set(word(Gauge::StartedMs), static_cast<std::uint64_t>(startedMs_));
-            counters_.set(word(Gauge::Generation), generation_);
+            counters_.set(word(Gauge::Generation), conf_.generation);
             hub_->measureInto(counters_.latency());
         }
     }
+}
+
+// Not before it can serve all that may come.
+void Worker::takeConnections()
+{
+    for (std::uint32_t i = 0; i < hub_->logCount(); i++) {
+        if (hub_->log(i).slot == SharedLog::NoSlot) {
+            return;
+        }
+    }
+    takeover_->open();
 }
 
 void Worker::openBrokers()
@@ -153,6 +172,7 @@ Endpoint& Worker::endpointOf(const LocConf& conf)
     }
     auto endpoint = std::make_unique<Endpoint>();
     endpoint->conf = &conf;
+    endpoint->identity = conf.kind == 0 ? std::string() : identityOf(conf_, conf);
     endpoint->log = *conf.core->error_log;
     endpoint->log.handler = logConnection;
     endpoint->log.data = nullptr;
@@ -386,16 +406,22 @@ void Worker::onTick()
     publishStats();
     activity_.tick();
     logNotes();
+    takeConnections();
 }
 
 void Worker::keepAlive(Endpoint& endpoint)
 {
-    ngx_msec_t ping = endpoint.conf->ping;
     while (IdleNode* node = endpoint.pinged.due(ngx_current_msec, endpoint.conf->timeout)) {
         static_cast<Outlet*>(node)->timeoutDue();
     }
-    while (IdleNode* node =
-               endpoint.active.due(ngx_current_msec, ping != 0 ? ping : endpoint.conf->timeout)) {
+    keepAlive(endpoint, endpoint.active);
+    keepAlive(endpoint, endpoint.adopted);
+}
+
+void Worker::keepAlive(Endpoint& endpoint, IdleList& list)
+{
+    ngx_msec_t ping = endpoint.conf->ping;
+    while (IdleNode* node = list.due(ngx_current_msec, ping != 0 ? ping : endpoint.conf->timeout)) {
         if (ping == 0) {
             static_cast<Outlet*>(node)->timeoutDue();
             continue;

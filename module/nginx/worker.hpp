@@ -17,22 +17,27 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 namespace realtime {
 
+class HandOver;
 class Outlet;
 class PusherChannels;
+class Takeover;
 class StatusFeed;
 
 // What the connections of one location share.
 struct Endpoint {
     const LocConf* conf = nullptr;
-    IdleList active; // in the order of their last sign of life
-    IdleList pinged; // the same, those that have been asked for one
-    ngx_log_t log{}; // for connections that have no request any more
+    std::string identity; // see endpoint_identity.hpp
+    IdleList active;      // in the order of their last sign of life
+    IdleList pinged;      // the same, those that have been asked for one
+    IdleList adopted;     // the same, those that came from another worker and have not been heard of since
+    ngx_log_t log{};      // for connections that have no request any more
 };
 
 // Who waits for brokers to store an event: an HTTP publish with `ack`.
@@ -57,6 +62,7 @@ public:
     Counters& counters() { return counters_; }
     const MainConf& conf() const { return conf_; }
     Endpoint& endpointOf(const LocConf& conf);
+    const std::vector<std::unique_ptr<Endpoint>>& endpoints() const { return endpoints_; }
 
     // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
     Published publish(const App& app, const Publication& publication);
@@ -85,6 +91,9 @@ public:
     void forgetAck(std::uint64_t token) { waiters_.erase(token); }
 
     StatusFeed& statusFeed() { return *statusFeed_; }
+    HandOver& handOver() { return *handOver_; }
+    Takeover& takeover() { return *takeover_; }
+
     PusherChannels& pusherChannels() { return *pusherChannels_; }
     BrokerEvents& brokerEvents() { return brokerEvents_; }
     // Connections of an app over the Pusher protocol, in all workers; counted for apps with max_connections.
@@ -114,6 +123,8 @@ private:
     void onNextTurn();
     void onDrain();
     void keepAlive(Endpoint& endpoint);
+    void keepAlive(Endpoint& endpoint, IdleList& list);
+    void takeConnections();
     void claimMissingSlots();
     void checkAuthorizations();
     void publishStats();
@@ -134,7 +145,6 @@ private:
     std::array<std::atomic<std::uint64_t>, SharedLog::SlotCounters> ownWords_{}; // while there is no slot
     Counters counters_;
     std::int64_t startedMs_ = nowMs();
-    std::uint64_t generation_ = 0;
     HubStats countedHubStats_;
     Activity activity_;
     std::vector<std::unique_ptr<Endpoint>> endpoints_;
@@ -142,6 +152,8 @@ private:
     std::uint64_t lastToken_ = 0;
     std::unique_ptr<PusherChannels> pusherChannels_;
     std::unique_ptr<StatusFeed> statusFeed_;
+    std::unique_ptr<HandOver> handOver_;
+    std::unique_ptr<Takeover> takeover_;
     std::unordered_map<Outlet*, ngx_msec_t> authorizing_;
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;

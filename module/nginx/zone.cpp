@@ -1,8 +1,8 @@
 // Shared memory zones: where the logs are, and the descriptors that wake their readers.
 #include "nginx/conf.hpp"
 
-#include "nginx/counters.hpp"
 #include "nginx/guard.hpp"
+#include "nginx/handover_socket.hpp"
 #include "nginx/str.hpp"
 
 #include "log/shared_log.hpp"
@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
+#include <utility>
 
 namespace realtime {
 
@@ -101,28 +102,41 @@ std::span<std::byte> ZoneConf::memory() const
     return logMemory(shared);
 }
 
-ngx_int_t makeWakeDescriptors(MainConf& conf, ngx_log_t* log)
+namespace {
+
+ngx_int_t makeWakeDescriptors(const ZoneConf& zone, SharedLog& shared, ngx_log_t* log)
 {
-    for (const auto& zone : conf.zones) {
-        auto shared = SharedLog::attach(zone->memory());
-        if (!shared) {
+    for (std::uint32_t slot = 0; slot < shared.slots(); slot++) {
+        if (shared.wakeFd(slot) != -1) {
+            continue; // made for the generation before: workers of both hold it
+        }
+        int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (fd == -1) {
+            ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                          "realtime: eventfd() failed for zone \"%s\", which needs %uD descriptors",
+                          zone.name.c_str(), shared.slots());
             return NGX_ERROR;
         }
-        if (zone == conf.zones.front()) { // workers that are started from now on are of a new generation
-            Counters(shared->retiredCounters()).add(Gauge::Generation);
+        shared.setWakeFd(slot, fd);
+    }
+    return NGX_OK;
+}
+
+} // namespace
+
+ngx_int_t beginGeneration(MainConf& conf, ngx_log_t* log)
+{
+    bool first = true;
+    for (const auto& zone : conf.zones) {
+        auto shared = SharedLog::attach(zone->memory());
+        if (!shared || makeWakeDescriptors(*zone, *shared, log) != NGX_OK) {
+            return NGX_ERROR;
         }
-        for (std::uint32_t slot = 0; slot < shared->slots(); slot++) {
-            if (shared->wakeFd(slot) != -1) {
-                continue; // made for the generation before: workers of both hold it
-            }
-            int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-            if (fd == -1) {
-                ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
-                              "realtime: eventfd() failed for zone \"%s\", which needs %uD descriptors",
-                              zone->name.c_str(), shared->slots());
+        if (std::exchange(first, false)) {
+            if (makeHandoverSockets(*shared, log) != NGX_OK) {
                 return NGX_ERROR;
             }
-            shared->setWakeFd(slot, fd);
+            conf.generation = shared->nextGeneration();
         }
     }
     return NGX_OK;

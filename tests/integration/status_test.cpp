@@ -324,6 +324,7 @@ TEST(workers_have_a_generation_and_an_age)
 {
     auto options = endpoints(2);
     options.http = "realtime_drain 60s;";
+    options.tls = true;
     Nginx nginx(options);
     auto workersOf = [&] { return Json::parse(get(nginx.url("/status")).body).at("worker_list"); };
     Json workers = workersOf();
@@ -332,7 +333,12 @@ TEST(workers_have_a_generation_and_an_age)
         expectEqual(workers.at(i).at("generation").number(), 1);
         expect(workers.at(i).at("age_ms").number() < 60'000, "young");
     }
-    const WebSocket socket(nginx.port(), "/sub/room"); // keeps its worker for a while
+    // One that cannot be handed over, and does not answer the good-bye: it keeps its worker for a while.
+    WebSocketOptions overTls;
+    overTls.port = nginx.tlsPort();
+    overTls.path = "/sub/room";
+    overTls.certificate = nginx.certificate();
+    const WebSocket socket(overTls);
     const auto old = nginx.workers();
     nginx.reload();
     eventually(

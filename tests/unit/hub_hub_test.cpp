@@ -423,4 +423,142 @@ TEST(since_takes_what_makes_sense_and_nothing_else)
     assert_false(parseSince(many).has_value());
 }
 
+// --- moving to another worker -------------------------------------------------------------------------------------
+
+namespace {
+
+// The hub of another worker at the same log.
+struct Successor {
+    explicit Successor(Stage& stage) : first(stage), slot(stage.log.claimSlot())
+    {
+        hub = std::make_unique<Hub>(std::vector<HubLog>{{stage.log, SharedLog::NoSlot, &stage.wakeUp}});
+        hub->openSlot(0, slot);
+    }
+
+    // Takes over what the first worker's hub has of `from`; what `between` publishes finds it in neither.
+    template <class Between> void takeOver(Subscriber& from, Subscriber& to, Between between)
+    {
+        std::vector<std::pair<std::string, Position>> positions;
+        for (const Position& position : first.hub->positions(from)) {
+            positions.emplace_back(position.channel, position);
+        }
+        const SlotOwner owner = first.log.owner(first.slot);
+        first.hub->release(from);
+        between();
+        for (auto& [channel, position] : positions) {
+            position.app = "app";
+            position.channel = channel;
+            assert_true(hub->resume(to, position, owner, Now).moved);
+        }
+        hub->pump(to, Now);
+    }
+    void drain()
+    {
+        for (int i = 0; i < 100 && hub->drain(); ++i) {
+        }
+    }
+
+    Stage& first;
+    std::uint32_t slot;
+    std::unique_ptr<Hub> hub;
+};
+
+} // namespace
+
+TEST(a_subscriber_that_moves_hears_everything_once_and_is_counted_once)
+{
+    Stage stage;
+    Successor successor(stage);
+    Inbox before, after;
+    stage.join(before, {"room", "other"});
+    stage.publish("room", "a");
+    stage.drain();
+    stage.publish("room", "b"); // in the log, not through the first hub
+    successor.takeOver(before, after, [&] {
+        assert_int_equal(subscribers(stage, "room"), 1);
+        stage.publish("other", "c");
+        stage.publish("room", "d", record_flag::Transient);
+    });
+    assert_int_equal(subscribers(stage, "room"), 1);
+    assert_int_equal(subscribers(stage, "other"), 1);
+    stage.publish("room", "e");
+    stage.drain();
+    successor.drain();
+    assert_text_equal(before.seen(), "a");
+    assert_text_equal(after.seen(), "bcde");
+    successor.hub->leave(after);
+    assert_int_equal(subscribers(stage, "room"), 0);
+    assert_int_equal(stage.hub->stats().channels, 0);
+}
+
+TEST(a_control_record_of_the_meantime_is_heard)
+{
+    Stage stage;
+    Successor successor(stage);
+    Inbox before, after;
+    stage.join(before, {"#user"});
+    successor.takeOver(before, after,
+                       [&] { stage.publish("#user", "", record_flag::Control, {}, "terminate"); });
+    assert_int_equal(after.controls.size(), 1);
+    successor.hub->leave(after);
+}
+
+TEST(a_replay_goes_on_in_the_other_worker_with_what_is_history_and_what_is_not)
+{
+    Stage stage;
+    Successor successor(stage);
+    const std::string large(Hub::ReplayBytes, 'x');
+    for (std::string_view data : {"1", "2", "3"}) {
+        stage.publish("room", std::string(data) + large);
+    }
+    stage.publish("room", "old", record_flag::Transient);
+    Inbox before, after;
+    stage.join(before, {"room"}, "earliest"); // gets the first only: more when the socket has taken it
+    assert_true(before.replaying());
+    successor.takeOver(before, after, [&] { stage.publish("room", "new", record_flag::Transient); });
+    while (after.replaying()) {
+        successor.hub->pump(after, Now);
+    }
+    const std::string seen = after.seen();
+    assert_true(seen.find("2x") != std::string::npos && seen.find("3x") != std::string::npos);
+    assert_true(seen.find("1x") == std::string::npos && seen.find("!") == std::string::npos);
+    assert_true(seen.ends_with("new"));
+    successor.hub->leave(after);
+}
+
+TEST(what_is_lost_on_the_way_is_announced)
+{
+    Stage stage(1 << 20);
+    Successor successor(stage);
+    Inbox before, after;
+    stage.join(before, {"room"});
+    stage.publish("room", "a");
+    stage.drain();
+    successor.takeOver(before, after, [&] {
+        stage.publish("room", "lost");
+        for (int i = 0; i < 1000; ++i) {
+            stage.publish("noise", std::string(4096, 'n'));
+        }
+        stage.publish("room", "z");
+    });
+    assert_text_equal(after.seen(), "!z");
+    successor.hub->leave(after);
+}
+
+TEST(who_has_no_count_to_take_over_is_counted_anew)
+{
+    Stage stage;
+    Successor successor(stage);
+    Inbox after;
+    stage.publish("room", "a");
+    auto info = stage.log.find("app", "room");
+    const Position position{"app", "room", 0, info->channel.epoch, 0, 0};
+    const JoinResult joined = successor.hub->resume(after, position, {stage.slot, 1, 1}, Now);
+    successor.hub->pump(after, Now);
+    assert_false(joined.moved);
+    assert_int_equal(joined.subscribers, 1);
+    assert_text_equal(after.seen(), "a");
+    successor.hub->leave(after);
+}
+
 TEST_MAIN()

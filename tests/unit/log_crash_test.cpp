@@ -177,6 +177,18 @@ const Scenario Scenarios[] = {
          }
      },
      nothing},
+    {"move a subscriber and a member", nothing,
+     [](Scene& s) {
+         const auto giver = s.log.claimSlot();
+         const auto taker = s.log.claimSlot();
+         const ChannelRef ref = s.log.subscribe(giver, "app", "watched")->channel;
+         s.log.joinMember(giver, ref, "user", "{}", 10, makeRecord("watched", ""), s.wakes);
+         const SlotOwner owner = s.log.owner(giver);
+         s.log.moveSubscriber(owner, taker, "app", "watched");
+         s.log.moveMember(owner, taker, ref, "user");
+         s.log.countTaken(owner);
+     },
+     [](Scene& s) { assert_int_equal(s.log.find("app", "watched")->members, 0); }},
     {"release a slot", nothing,
      [](Scene& s) {
          const auto slot = s.log.claimSlot();

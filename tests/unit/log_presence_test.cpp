@@ -262,4 +262,61 @@ TEST(a_kept_record_is_found_until_the_next_one)
     assert_int_equal(room.log.info(first.channel)->keptPosition, second.position);
 }
 
+TEST(a_connection_moves_to_another_worker_without_a_trace)
+{
+    Room room;
+    const std::uint32_t old = room.log.claimSlot();
+    const std::uint32_t young = room.log.claimSlot();
+    room.join(old, "alice", "a");
+    room.join(old, "alice", "a");
+    const std::uint64_t offset = room.offset();
+    const SlotOwner owner = room.log.owner(old);
+    for (int i = 0; i < 2; ++i) {
+        assert_true(room.log.moveMember(owner, young, room.ref, "alice"));
+        assert_true(room.log.moveSubscriber(owner, young, "app", "room").has_value());
+        assert_int_equal(room.log.info(room.ref)->members, 1);
+        assert_int_equal(room.log.info(room.ref)->subscribers, 2);
+    }
+    assert_false(room.log.moveMember(owner, young, room.ref, "alice"));
+    assert_false(room.log.moveSubscriber(owner, young, "app", "room").has_value());
+    room.log.releaseSlot(old);
+    assert_text_equal(room.present(), "alice=a ");
+    assert_int_equal(room.offset(), offset); // nothing was announced
+    assert_false(room.leave(young, "alice"));
+    assert_true(room.leave(young, "alice"));
+    assert_int_equal(room.log.info(room.ref)->subscribers, 0);
+}
+
+TEST(a_slot_that_has_changed_hands_gives_nothing)
+{
+    Room room;
+    const std::uint32_t old = room.log.claimSlot();
+    const std::uint32_t young = room.log.claimSlot();
+    room.join(old, "alice");
+    SlotOwner other = room.log.owner(old);
+    other.startTime++;
+    assert_false(room.log.moveMember(other, young, room.ref, "alice"));
+    assert_false(room.log.moveSubscriber(other, young, "app", "room").has_value());
+    room.log.countTaken(other);
+    assert_int_equal(room.log.taken(old), 0);
+    room.log.countTaken(room.log.owner(old));
+    assert_int_equal(room.log.taken(old), 1);
+}
+
+TEST(a_successor_is_a_worker_of_a_later_generation_that_knows_the_words)
+{
+    Room room;
+    const std::uint32_t slot = room.log.claimSlot();
+    const std::uint64_t first = room.log.nextGeneration();
+    assert_false(room.log.hasSuccessor(first, 1));
+    const std::uint64_t second = room.log.nextGeneration();
+    assert_int_equal(room.log.generation(), second);
+    room.log.offerTakeover(slot, second, 1);
+    assert_true(room.log.hasSuccessor(first, 1));
+    assert_false(room.log.hasSuccessor(first, 2));
+    assert_false(room.log.hasSuccessor(second, 1));
+    room.log.releaseSlot(slot);
+    assert_false(room.log.hasSuccessor(first, 1));
+}
+
 TEST_MAIN()

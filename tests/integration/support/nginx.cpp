@@ -143,7 +143,9 @@ std::string template_(const NginxOptions& options)
         "error_log %DIR%/error.log info;\n" +
         options.main +
         "\n"
-        "events { worker_connections 4096; }\n"
+        "events { worker_connections " +
+        std::to_string(options.connections) +
+        "; }\n"
         "http {\n"
         "access_log %DIR%/access.log;\n"
         "client_body_temp_path %DIR%/body;\nproxy_temp_path %DIR%/proxy;\n"

@@ -21,6 +21,7 @@ struct NginxOptions {
     bool reuseport = false; // a listening socket a worker: connections spread evenly over the workers
     bool tls = false;       // also listens on %TLS_PORT% with TLS and HTTP/2 (ALPN)
     bool http2 = false;     // also listens on %H2_PORT% for HTTP/2 without TLS
+    int connections = 4096; // worker_connections
     std::string user = "root";
     std::string zone = "main 8m"; // empty: no realtime_zone
     std::string main;             // top level

@@ -24,6 +24,7 @@ public:
     OwnFd& operator=(const OwnFd&) = delete;
 
     int get() const { return fd_; } // -1: none
+    [[nodiscard]] int release() { return std::exchange(fd_, -1); }
     void reset()
     {
         if (fd_ >= 0) {

@@ -1,0 +1,41 @@
+// What a subscriber that is behind has still to read from the log. Private to the hub.
+#pragma once
+
+#include "hub/hub.hpp"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace realtime {
+
+inline constexpr HistoryLimit UnlimitedHistory{~0U, 0};
+
+struct Replay {
+    struct Item {
+        LogPosition position = 0;
+        Subscription* subscription = nullptr;
+        bool history = false; // from before it subscribed: only what is worth repeating
+        bool unseen = false;  // it has not been through this worker's hub: control records are new, too
+    };
+    std::vector<Item> items; // each zone's in the order of its log
+    std::size_t next = 0;
+
+    void add(const std::vector<Item>& more)
+    {
+        items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(next));
+        next = 0;
+        items.insert(items.end(), more.begin(), more.end());
+        std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
+            return std::pair(a.subscription->channel->log, a.position) <
+                   std::pair(b.subscription->channel->log, b.position);
+        });
+    }
+    void forget(const Subscription& subscription)
+    {
+        add({});
+        std::erase_if(items, [&](const Item& item) { return item.subscription == &subscription; });
+    }
+};
+
+} // namespace realtime

@@ -1,0 +1,63 @@
+// The giving side of a reload: a worker that is told to go passes its WebSockets to the workers of the newer
+// configuration, through handover_socket. What cannot move drains, see Worker::drainLater().
+//
+// Order      a connection is written down and sent in one go, so that it is served by one worker at any time. Its counts
+//            (subscribers, presence) stay with this worker's slot until the taker moves them to its own: nobody sees a
+//            flicker. So this process waits until all that it has sent is taken.
+// Failing    nobody takes for Patience: what is in the queue is read back, and all drain.
+// Thread     the event loop.
+#pragma once
+
+#include "nginx/event_source.hpp"
+#include "nginx/idle_list.hpp"
+#include "nginx/ngx.hpp"
+
+#include "log/shared_log.hpp"
+
+#include <cstdint>
+
+namespace realtime {
+
+class Connection;
+class Worker;
+
+class HandOver {
+public:
+    static constexpr ngx_msec_t Patience = 5000;
+
+    explicit HandOver(Worker& worker);
+    ~HandOver(); // ends what has not gone
+
+    // nginx wants to go. True: the connection is taken care of; false: it must drain.
+    bool offer(Connection& connection);
+
+private:
+    static constexpr int Share = 256; // connections a step
+    static constexpr ngx_msec_t FullPause = 1;
+    static constexpr ngx_msec_t Pause = 10;
+    enum class State : std::uint8_t { Idle, Busy, GivenUp };
+    enum class Sent : std::uint8_t { Yes, Later, Full, Never };
+
+    bool possible() const;
+    void step();
+    void collect();
+    void collect(IdleList& list);
+    bool sendShare(); // false: the queue is full
+    Sent send(Connection& connection);
+    void drain(Connection& connection);
+    void noteProgress();
+    void giveUp();
+    void done();
+
+    Worker& worker_;
+    State state_ = State::Idle;
+    IdleList waiting_; // in the order of their last sign of life
+    IdleList later_;   // could not be written down yet
+    std::uint64_t sent_ = 0;
+    std::uint64_t drained_ = 0;
+    std::uint64_t takenSeen_ = 0;
+    ngx_msec_t progress_ = 0; // when something was sent or taken last
+    Callback step_;
+};
+
+} // namespace realtime

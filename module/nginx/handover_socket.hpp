@@ -1,0 +1,44 @@
+// How a connection gets from one worker to another: a packet with its record and its descriptor, on a pair of sockets
+// that the master makes before it forks, so that the workers of all configurations hold both ends.
+//
+// One queue for all: whichever of the new workers is idle reads next, so that the load spreads by itself, a reader that
+// dies leaves the rest to the others, and who has written can read back what nobody takes.
+//
+// Thread     the event loop; nothing blocks.
+// Limits     a record of more than InlineBytes travels in an anonymous file beside its connection: a packet is always
+//            one connection, however many workers write and read.
+#pragma once
+
+#include "nginx/ngx.hpp"
+
+#include "log/shared_log.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace realtime {
+
+// In the master: makes the pair unless the zone has one already.
+ngx_int_t makeHandoverSockets(SharedLog& log, ngx_log_t* cycleLog);
+
+enum class Passed {
+    Ok,
+    Full,   // the queue, or what the kernel lets travel: try again
+    Failed, // for good
+};
+// The descriptor stays open here, too.
+Passed passConnection(int socket, std::string_view record, int descriptor);
+
+struct Arrival {
+    enum class Status {
+        Came,
+        None,   // the queue is empty
+        Failed, // something came that cannot be used; it is gone
+    };
+    Status status = Status::None;
+    int descriptor = -1; // the caller's to close
+    std::string record;
+};
+Arrival takeConnection(int socket);
+
+} // namespace realtime

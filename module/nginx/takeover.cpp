@@ -1,0 +1,185 @@
+#include "nginx/takeover.hpp"
+
+#include "nginx/endpoint_identity.hpp"
+#include "nginx/guard.hpp"
+#include "nginx/handover_socket.hpp"
+#include "nginx/worker.hpp"
+
+#include "base/own_fd.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace realtime {
+
+namespace {
+
+// A descriptor that does not fit is closed by the kernel, and the connection lost: so look before.
+bool descriptorsLeft(int any)
+{
+    OwnFd first(fcntl(any, F_DUPFD_CLOEXEC, 0));
+    OwnFd second(first.get() == -1 ? -1 : fcntl(any, F_DUPFD_CLOEXEC, 0));
+    return second.get() != -1;
+}
+
+// Where nginx itself begins to close idle keep-alive connections, to have some for newcomers.
+bool connectionsLeft()
+{
+    return ngx_cycle->free_connection_n > ngx_cycle->connection_n / 16;
+}
+
+} // namespace
+
+Takeover::Takeover(Worker& worker) : worker_(worker), more_([this] { run(); }), retry_([this] { run(); })
+{
+    const LocConf& some = *worker.conf().endpoints.front();
+    nowhere_.core = some.core;
+    nowhere_.server = some.server;
+    nowhere_.maxMessageBytes = some.maxMessageBytes;
+    nowhere_.bufferBytes = some.bufferBytes;
+    nowhere_.timeout = some.timeout;
+}
+
+Takeover::~Takeover()
+{
+    close();
+}
+
+void Takeover::open()
+{
+    HubLog& first = worker_.hub().log(0);
+    if (isOpen() || ngx_exiting || first.log.handoverOut() == -1) {
+        return;
+    }
+    source_ = std::make_unique<EventSource>(
+        first.log.handoverOut(), [this] { run(); }, EventSource::Kind::Socket);
+    first.log.offerTakeover(first.slot, worker_.conf().generation, HandoverVersion);
+    more_.inNextTurn(); // what waited for a worker to come
+}
+
+void Takeover::close()
+{
+    if (isOpen()) {
+        HubLog& first = worker_.hub().log(0);
+        first.log.offerTakeover(first.slot, 0, 0);
+        source_.reset();
+    }
+    more_.cancel();
+    retry_.cancel();
+}
+
+void Takeover::run()
+{
+    HubLog& first = worker_.hub().log(0);
+    // Those that come then are for the successors, also before this worker itself is told to go.
+    if (ngx_exiting || first.log.generation() != worker_.conf().generation) {
+        first.log.offerTakeover(first.slot, 0, 0);
+        return;
+    }
+    for (int i = 0; i < Share; i++) {
+        if (!connectionsLeft() || !descriptorsLeft(first.log.handoverOut())) {
+            retry_.after(RoomPause);
+            return;
+        }
+        if (!takeOne()) {
+            return;
+        }
+    }
+    more_.inNextTurn();
+}
+
+void Takeover::takeBack()
+{
+    while (connectionsLeft() && descriptorsLeft(worker_.hub().log(0).log.handoverOut()) && takeOne()) {
+    }
+}
+
+bool Takeover::takeOne()
+{
+    SharedLog& log = worker_.hub().log(0).log;
+    Arrival arrival = takeConnection(log.handoverOut());
+    if (arrival.status == Arrival::Status::None) {
+        return false;
+    }
+    auto record = arrival.status == Arrival::Status::Came ? decodeHandover(arrival.record) : std::nullopt;
+    if (!record) {
+        OwnFd unusable(arrival.descriptor);
+        worker_.counters().add(Counter::HandOverFailed);
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "realtime: a connection came without a usable record");
+        return true;
+    }
+    guardVoid(ngx_cycle->log, [&] { adopt(*record, arrival.descriptor); });
+    log.countTaken(record->from);
+    return true;
+}
+
+Endpoint& Takeover::endpointOf(const HandoverRecord& record)
+{
+    for (const auto& endpoint : worker_.endpoints()) {
+        if (endpoint->identity == record.location) {
+            return *endpoint;
+        }
+    }
+    const LocConf* conf = findEndpoint(worker_.conf(), record.location);
+    return worker_.endpointOf(conf != nullptr ? *conf : nowhere_);
+}
+
+void Takeover::adopt(const HandoverRecord& record, int descriptor)
+{
+    Endpoint& endpoint = endpointOf(record);
+    ngx_connection_t* c = Connection::openDescriptor(descriptor, endpoint);
+    if (c == nullptr) {
+        worker_.counters().add(Counter::HandOverFailed);
+        return;
+    }
+    const AppConf* app = worker_.conf().app(record.app);
+    auto owner = record.kind == HandoverRecord::Kind::Pusher
+                     ? restorePusher(endpoint, c, app == nullptr ? nullptr : &app->app)
+                     : restoreWebSocket(record, endpoint, c);
+    Verdict verdict = resume(*owner, endpoint, record);
+    FramedConnection& connection = *owner.release();
+    if (verdict) {
+        worker_.counters().add(Counter::HandOverFailed);
+        connection.turnAway(*verdict);
+    } else {
+        worker_.counters().add(Counter::HandedOver);
+    }
+    connection.start();
+}
+
+// Those that are turned away get their subscriptions back as well: so they leave in an orderly manner.
+Takeover::Verdict Takeover::resume(FramedConnection& connection, const Endpoint& endpoint,
+                                   const HandoverRecord& record)
+{
+    const AppConf* app = worker_.conf().app(record.app);
+    bool good = connection.restore(record) && record.location == endpoint.identity;
+    if (app == nullptr) {
+        return FramedConnection::TurnAway::NoSuchApp;
+    }
+    for (const HandoverRecord::Channel& channel : record.channels) {
+        good = resume(connection, record, channel, app->app) && good;
+    }
+    bool pusher = record.kind == HandoverRecord::Kind::Pusher;
+    if (!good || (!pusher && record.channels.empty())) {
+        return FramedConnection::TurnAway::Elsewhere;
+    }
+    connection.allResumed(record);
+    return std::nullopt;
+}
+
+bool Takeover::resume(FramedConnection& connection, const HandoverRecord& record,
+                      const HandoverRecord::Channel& channel, const App& app)
+{
+    const HandoverRecord::Zone& zone = record.zones[channel.zone];
+    const std::uint32_t log = app.policyOf(channel.name).log;
+    if (worker_.conf().zones[log]->name != zone.name) {
+        return false; // it lives in another zone now: what has been there is not known here
+    }
+    SlotOwner from = record.from;
+    from.slot = zone.slot;
+    Position position{app.id, channel.name, log, channel.epoch, channel.lastOffset, channel.historyUntil};
+    JoinResult joined = worker_.hub().resume(connection, position, from, Worker::nowMs());
+    return joined.status == Joined::Ok && connection.resumed(channel, *joined.subscription, from);
+}
+
+} // namespace realtime

@@ -1,0 +1,715 @@
+// A reload moves WebSockets to the new workers: nobody is disconnected, and nothing is lost, repeated or reordered.
+#include "support/pusher.hpp"
+#include "support/raw_socket.hpp"
+#include "support/realtime.hpp"
+#include "support/sse.hpp"
+#include "support/websocket.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "testing.hpp"
+
+using namespace realtime::testing;
+
+namespace {
+
+const std::string ShopKey = "278d425bdf160c739803";
+const std::string Secret = "7ad3773142a6692b25b8";
+
+const std::string ShopApp = R"(
+    realtime_app shop {
+        key    278d425bdf160c739803;
+        secret 7ad3773142a6692b25b8;
+        client_events on;
+        subscription_count on;
+        watchlist on;
+        webhook http://127.0.0.1:%PORT%/hooks;
+        channels * { client_publish on; }
+    }
+)";
+const std::string PusherLocation = "location /app/ { realtime_pusher websocket; }\n";
+const std::string OtherLocations = R"(
+    location ~ ^/shop/pub/(?<ch>.*)$ { realtime_publish $ch app=shop event=$arg_event; }
+    location ~ ^/shop/sub/(?<ch>.*)$ { realtime_subscribe $ch app=shop; }
+    location = /hooks { return 200; }
+)";
+
+// A drain so long that a test which waits for it fails.
+NginxOptions shop(int workers = 1)
+{
+    NginxOptions options = endpoints(workers);
+    options.reuseport = false; // else what waits in the queue of an old worker's listening socket is reset
+    options.http = "realtime_drain 60s;\n" + ShopApp;
+    options.server += PusherLocation + OtherLocations;
+    return options;
+}
+
+bool gone(pid_t pid)
+{
+    return !std::filesystem::exists("/proc/" + std::to_string(pid));
+}
+
+void reloadAndWait(Nginx& nginx)
+{
+    const auto old = nginx.workers();
+    nginx.reload();
+    eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old workers end at once", 10s);
+}
+
+std::int64_t status(const Nginx& nginx, const std::string& name)
+{
+    return Json::parse(get(nginx.url("/status?format=json")).body).at(name).number();
+}
+
+std::size_t hooks(const Nginx& nginx)
+{
+    std::size_t count = 0;
+    const std::string log = nginx.accessLog();
+    for (std::size_t at = 0; (at = log.find("POST /hooks", at)) != std::string::npos; ++at) {
+        ++count;
+    }
+    return count;
+}
+
+void shopPublish(const Nginx& nginx, const std::string& channel, const std::string& data)
+{
+    expectEqual(post(nginx.url("/shop/pub/" + channel), data).status, 202L);
+}
+
+Frame next(RawWebSocket& socket)
+{
+    for (;;) {
+        Frame frame = socket.receive();
+        if (frame.opcode != Ping) {
+            return frame;
+        }
+    }
+}
+
+std::size_t openFiles(pid_t pid)
+{
+    std::size_t count = 0;
+    for ([[maybe_unused]] const auto& one :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+        ++count;
+    }
+    return count;
+}
+
+// Of the master, and of all workers together.
+std::pair<std::size_t, std::size_t> openFiles(const Nginx& nginx)
+{
+    std::size_t workers = 0;
+    for (const pid_t pid : nginx.workers()) {
+        workers += openFiles(pid);
+    }
+    return {openFiles(nginx.master()), workers};
+}
+
+} // namespace
+
+TEST_WITH_WORKERS(a_reload_disconnects_no_websocket)
+{
+    Nginx nginx(shop(workers));
+    std::vector<std::unique_ptr<RawWebSocket>> sockets;
+    for (int i = 0; i < 16; ++i) {
+        sockets.push_back(
+            std::make_unique<RawWebSocket>(nginx.port(), i % 2 == 0 ? "/sub/room" : "/ws/room",
+                                           i % 4 == 0 ? "Sec-WebSocket-Protocol: realtime.json\r\n" : ""));
+    }
+    publish(nginx, "room", "before");
+    for (int round = 1; round <= 3; ++round) {
+        const auto old = nginx.workers();
+        nginx.reload();
+        publish(nginx, "room", "during");
+        eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old workers end", 10s);
+        publish(nginx, "room", "after");
+    }
+    for (std::size_t i = 0; i < sockets.size(); ++i) {
+        for (const std::string_view wanted :
+             {"before", "during", "after", "during", "after", "during", "after"}) {
+            const std::string payload = next(*sockets[i]).payload;
+            i % 4 == 0 ? expectContains(payload, std::string(wanted)) : expectEqual(payload, wanted);
+        }
+    }
+    expectEqual(status(nginx, "handed_over_total"), 3 * 16);
+    expectEqual(status(nginx, "handover_failed_total"), 0);
+    sockets[1]->send({Text, "from a client that has moved"});
+    for (std::size_t i = 0; i < sockets.size(); ++i) {
+        expectContains(next(*sockets[i]).payload, "from a client that has moved");
+    }
+    expectEqual(probe(nginx, "room"), 16);
+    sockets.clear();
+    eventually([&] { return probe(nginx, "room") == 0; }, "all are seen to leave");
+}
+
+TEST(half_a_frame_and_half_a_message_survive)
+{
+    Nginx nginx(shop());
+    RawWebSocket listener(nginx.port(), "/sub/side");
+    RawWebSocket fragmented(nginx.port(), "/ws/own");
+    RawWebSocket cut(nginx.port(), "/ws/side?event=named");
+    fragmented.send({Text, "first, ", false});
+    const std::string frame = encode({Text, std::string(300, 'x')});
+    cut.sendBytes(frame.substr(0, 3)); // in the middle of its length
+    reloadAndWait(nginx);
+    fragmented.send({Continuation, "second, ", false});
+    cut.sendBytes(frame.substr(3, 100));
+    reloadAndWait(nginx);
+    fragmented.send({Continuation, "third"});
+    cut.sendBytes(frame.substr(103));
+    expectEqual(next(fragmented).payload, "first, second, third");
+    expectEqual(next(listener).payload, std::string(300, 'x'));
+    expectEqual(status(nginx, "handed_over_total"), 6);
+}
+
+TEST(what_a_slow_reader_has_not_read_yet_arrives_in_order_and_once)
+{
+    auto options = shop();
+    options.server =
+        "realtime_buffer 32m;\nrealtime_max_message_size 1m;\nclient_max_body_size 1m;\n" + options.server;
+    Nginx nginx(options);
+    RawWebSocket slow(nginx.port(), "/sub/big", "", 4096);
+    constexpr int Messages = 60;
+    for (int i = 0; i < Messages; ++i) {
+        publish(nginx, "big", std::to_string(i) + std::string(200'000, static_cast<char>('a' + i % 26)));
+        if (i % 20 == 10) {
+            reloadAndWait(nginx);
+        }
+    }
+    for (int i = 0; i < Messages; ++i) {
+        const Frame frame = next(slow);
+        expect(frame.payload == std::to_string(i) + std::string(200'000, static_cast<char>('a' + i % 26)),
+               "message " + std::to_string(i));
+    }
+    expectEqual(status(nginx, "handed_over_total"), 3);
+}
+
+TEST(a_history_that_is_being_replayed_goes_on_behind_the_reload)
+{
+    auto options = shop();
+    options.zone = "main 64m";
+    options.server = "realtime_max_message_size 1m;\nclient_max_body_size 1m;\n" + options.server;
+    Nginx nginx(options);
+    constexpr int Old = 60;
+    constexpr int All = 80;
+    const auto text = [](int i) { return std::to_string(i) + std::string(100'000, 'x'); };
+    for (int i = 0; i < Old; ++i) {
+        publish(nginx, "past", text(i));
+    }
+    RawWebSocket slow(nginx.port(), "/sub/past?since=earliest", "", 4096);
+    reloadAndWait(nginx);
+    for (int i = Old; i < All; ++i) {
+        publish(nginx, "past", text(i));
+    }
+    reloadAndWait(nginx);
+    for (int i = 0; i < All; ++i) {
+        expect(next(slow).payload == text(i), "message " + std::to_string(i));
+    }
+}
+
+TEST_WITH_WORKERS(presence_counts_and_webhooks_do_not_notice_a_reload)
+{
+    Nginx nginx(shop(workers));
+    PusherClient alice(nginx.port(), ShopKey, Secret);
+    PusherClient bob(nginx.port(), ShopKey, Secret);
+    alice.subscribe("presence-room", R"({"user_id":"alice","user_info":{"name":"Alice"}})");
+    bob.subscribe("presence-room", R"({"user_id":"bob"})");
+    expectEqual(alice.receive().event, "pusher_internal:member_added");
+    alice.subscribe("private-desk");
+    bob.subscribe("private-desk");
+    alice.subscribe("counted");
+    PusherEvent last;
+    do { // counts of "private-desk" and "counted"
+        last = alice.receive();
+    } while (last.channel != "counted");
+    bob.subscribe("counted");
+    expectContains(alice.receive().data, "2");
+    alice.signIn(R"({"id":"alice"})");
+    eventually([&] { return hooks(nginx) > 0; }, "webhooks are sent at all");
+    // What is told late is told after three seconds.
+    std::this_thread::sleep_for(1s);
+    const std::size_t told = hooks(nginx);
+
+    for (int i = 0; i < 3; ++i) {
+        reloadAndWait(nginx);
+    }
+    bob.trigger("client-hello", "private-desk", "{\"n\":1}");
+    PusherEvent heard = alice.receive();
+    expectEqual(heard.event, "client-hello");
+    shopPublish(nginx, "counted", "tick");
+    for (PusherClient* one : {&alice, &bob}) {
+        PusherEvent event = one->receive();
+        while (event.event == "pusher_internal:subscription_count" &&
+               event.data.find("2") != std::string::npos) {
+            event = one->receive(); // bob has not read his own count yet
+        }
+        expectEqual(event.data, "tick");
+    }
+    eventually([&] { return hooks(nginx) > told; }, "the webhook of the client event");
+    expectEqual(hooks(nginx), told + 1);
+
+    PusherClient carol(nginx.port(), ShopKey, Secret);
+    const PusherEvent snapshot = carol.subscribe("presence-room", R"({"user_id":"carol"})");
+    const Json presence = Json::parse(snapshot.data).at("presence");
+    expectEqual(presence.at("count").number(), 3);
+    expectEqual(presence.at("hash").at("alice").at("name").text(), "Alice");
+    expectEqual(alice.receive().event, "pusher_internal:member_added");
+    expectEqual(bob.receive().event, "pusher_internal:member_added");
+}
+
+TEST(a_member_that_moved_is_seen_to_leave_when_it_does)
+{
+    Nginx nginx(shop(2));
+    PusherClient alice(nginx.port(), ShopKey, Secret);
+    alice.subscribe("presence-room", R"({"user_id":"alice"})");
+    {
+        PusherClient bob(nginx.port(), ShopKey, Secret);
+        bob.subscribe("presence-room", R"({"user_id":"bob"})");
+        expectEqual(alice.receive().event, "pusher_internal:member_added");
+        reloadAndWait(nginx);
+    }
+    const PusherEvent event = alice.receive();
+    expectEqual(event.event, "pusher_internal:member_removed");
+    expectContains(event.data, "bob");
+}
+
+TEST(reloads_in_quick_succession_move_connections_all_the_way)
+{
+    Nginx nginx(shop(2));
+    std::vector<std::unique_ptr<RawWebSocket>> sockets;
+    for (int i = 0; i < 40; ++i) {
+        sockets.push_back(std::make_unique<RawWebSocket>(nginx.port(), "/sub/room"));
+    }
+    for (int i = 0; i < 6; ++i) {
+        kill(nginx.master(), SIGHUP);
+        publish(nginx, "room", std::to_string(i));
+    }
+    reloadAndWait(nginx);
+    eventually([&] { return nginx.workers().size() == 2; }, "one generation is left");
+    publish(nginx, "room", "last");
+    for (auto& socket : sockets) {
+        for (int i = 0; i < 6; ++i) {
+            expectEqual(next(*socket).payload, std::to_string(i));
+        }
+        expectEqual(next(*socket).payload, "last");
+    }
+}
+
+TEST(fewer_workers_take_all_connections)
+{
+    auto options = shop(4);
+    Nginx nginx(options);
+    std::vector<std::unique_ptr<RawWebSocket>> sockets;
+    for (int i = 0; i < 40; ++i) {
+        sockets.push_back(std::make_unique<RawWebSocket>(nginx.port(), "/sub/room"));
+    }
+    options.workers = 1;
+    nginx.rewrite(options);
+    const auto old = nginx.workers();
+    kill(nginx.master(), SIGHUP);
+    eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old workers end", 10s);
+    publish(nginx, "room", "hello");
+    for (auto& socket : sockets) {
+        expectEqual(next(*socket).payload, "hello");
+    }
+}
+
+TEST(what_the_new_configuration_does_not_have_is_told)
+{
+    auto options = shop();
+    Nginx nginx(options);
+    RawWebSocket kept(nginx.port(), "/sub/room");
+    RawWebSocket location(nginx.port(), "/shop/sub/room");
+    PusherClient endpoint(nginx.port(), ShopKey, Secret);
+    endpoint.subscribe("room");
+    replaceAll(options.server, PusherLocation, "");
+    replaceAll(options.server, "realtime_subscribe $ch app=shop;", "realtime_subscribe other.$ch app=shop;");
+    nginx.rewrite(options);
+    reloadAndWait(nginx);
+    expectEqual(location.receiveClose(), 1012);
+    expectEqual(endpoint.receiveClose(), 4200);
+    publish(nginx, "room", "still here");
+    expectEqual(next(kept).payload, "still here");
+    expectEqual(status(nginx, "handover_failed_total"), 2);
+}
+
+TEST(clients_of_an_app_that_is_gone_are_told_so)
+{
+    auto options = shop();
+    Nginx nginx(options);
+    RawWebSocket raw(nginx.port(), "/shop/sub/room");
+    PusherClient client(nginx.port(), ShopKey, Secret);
+    client.subscribe("room");
+    replaceAll(options.http, ShopApp, "");
+    replaceAll(options.server, OtherLocations, "");
+    nginx.rewrite(options);
+    reloadAndWait(nginx);
+    expectEqual(raw.receiveClose(), 1012);
+    expectEqual(client.receiveClose(), 4001);
+}
+
+TEST(a_zone_of_another_size_makes_subscribers_come_back)
+{
+    auto options = shop();
+    replaceAll(options.http, "60s", "200ms");
+    Nginx nginx(options);
+    RawWebSocket socket(nginx.port(), "/sub/room");
+    options.zone = "main 9m";
+    nginx.rewrite(options);
+    nginx.reload();
+    expectEqual(socket.receiveClose(), 1012);
+}
+
+TEST(a_quit_has_no_successor_and_drains_at_once)
+{
+    auto options = shop(2);
+    replaceAll(options.http, "60s", "200ms");
+    Nginx nginx(options);
+    RawWebSocket socket(nginx.port(), "/sub/room");
+    reloadAndWait(nginx);
+    const auto begin = Clock::now();
+    nginx.quit();
+    expectEqual(socket.receiveClose(), 1012);
+    socket.send({Close, std::string("\x03\xF4", 2)});
+    expectEqual(nginx.waitForExit(5s), 0);
+    expect(Clock::now() - begin < 4s, "nobody is waited for");
+}
+
+TEST(what_cannot_move_drains_and_resumes)
+{
+    auto options = shop();
+    options.tls = true;
+    options.http += "limit_conn_zone $binary_remote_addr zone=addresses:1m;\n";
+    options.server += "location = /limited { limit_conn addresses 10; realtime_subscribe room; }\n";
+    replaceAll(options.http, "60s", "200ms");
+    Nginx nginx(options);
+    WebSocketOptions tls;
+    tls.port = nginx.tlsPort();
+    tls.path = "/sub/room";
+    tls.certificate = nginx.certificate();
+    WebSocket encrypted(tls);
+    RawWebSocket limited(nginx.port(), "/limited");
+    RawWebSocket plain(nginx.port(), "/sub/room");
+    SseClient stream(nginx.url("/sub/room"));
+    const std::string before = publish(nginx, "room", "before");
+    expectEqual(next(plain).payload, "before");
+    expectEqual(encrypted.receiveText(), "before");
+    nginx.reload();
+    publish(nginx, "room", "meanwhile");
+    expectEqual(next(plain).payload, "meanwhile");
+    encrypted.waitForClose(); // libwebsockets does not know 1012
+    expectEqual(limited.receiveClose(), 1012);
+    expect(stream.waitForEnd(), "the event stream ends");
+    tls.path += "?since=" + before;
+    WebSocket resumed(tls);
+    expectEqual(resumed.receiveText(), "meanwhile");
+    expectEqual(status(nginx, "handed_over_total"), 1);
+}
+
+TEST(a_worker_without_room_leaves_connections_to_others_or_to_the_drain)
+{
+    auto options = shop();
+    options.connections = 64;
+    replaceAll(options.http, "60s", "200ms");
+    Nginx nginx(options);
+    std::vector<std::unique_ptr<RawWebSocket>> sockets;
+    for (int i = 0; i < 40; ++i) {
+        sockets.push_back(std::make_unique<RawWebSocket>(nginx.port(), "/sub/room"));
+    }
+    options.connections = 32;
+    nginx.rewrite(options);
+    const auto old = nginx.workers();
+    nginx.reload();
+    eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old worker ends", 20s);
+    publish(nginx, "room", "hello");
+    int moved = 0;
+    for (auto& socket : sockets) {
+        const Frame frame = next(*socket);
+        expect(frame.opcode == Text || frame.opcode == Close, "it is served or asked to reconnect");
+        moved += frame.opcode == Text ? 1 : 0;
+    }
+    expect(moved > 10 && moved < 32, std::to_string(moved) + " have moved");
+}
+
+TEST(a_new_worker_that_dies_takes_only_its_own_connections_along)
+{
+    auto options = shop();
+    options.expectedErrors = {"exited on signal 9"};
+    Nginx nginx(options);
+    RawWebSocket socket(nginx.port(), "/sub/room");
+    reloadAndWait(nginx);
+    nginx.killWorker(nginx.workers().front());
+    RawWebSocket fresh(nginx.port(), "/sub/room");
+    eventually([&] { return probe(nginx, "room") == 1; }, "the dead worker's are not counted");
+    reloadAndWait(nginx);
+    publish(nginx, "room", "hello");
+    while (next(fresh).payload != "hello") {
+    }
+}
+
+// --- everything at once -------------------------------------------------------------------------------------------
+
+namespace {
+
+int fromEnvironment(const char* name, int otherwise)
+{
+    const char* value = std::getenv(name);
+    return value == nullptr ? otherwise : std::atoi(value);
+}
+
+// Checks that numbers come one after the other, from the first that is seen on.
+class Sequence {
+public:
+    void see(const std::string& who, const std::string& number)
+    {
+        const int value = std::stoi(number);
+        expect(last_ < 0 || value == last_ + 1, who + ": " + number + " after " + std::to_string(last_));
+        last_ = value;
+    }
+    int last() const { return last_; }
+
+private:
+    int last_ = -1;
+};
+
+// A client of one of the kinds that a reload moves.
+class Mover {
+public:
+    Mover(const Nginx& nginx, int index) : who_("client " + std::to_string(index)), kind_(index % 6)
+    {
+        const std::uint16_t port = nginx.port();
+        if (kind_ == 0) {
+            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load");
+        } else if (kind_ == 1) {
+            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load",
+                                                  "Sec-WebSocket-Protocol: realtime.json\r\n");
+        } else if (kind_ == 2) { // reads nothing before the end
+            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load", "", 4096);
+        } else if (kind_ == 3) { // in the middle of a message
+            raw_ = std::make_unique<RawWebSocket>(port, "/shop/ws/private-load");
+            raw_->send({Text, "half ", false});
+        } else {
+            pusher_ = std::make_unique<PusherClient>(port, ShopKey, Secret);
+            pusher_->subscribe("private-load");
+            if (kind_ == 5) {
+                pusher_->subscribe("presence-load", R"({"user_id":")" + std::to_string(index) + "\"}");
+            }
+        }
+    }
+
+    void finishMessage()
+    {
+        if (kind_ == 3) {
+            raw_->send({Continuation, "a message"});
+        }
+    }
+
+    void expectText(const std::string& text) { expectEqual(next(*raw_).payload, text); }
+
+    // Up to the message `end`; what follows is not read.
+    void readTo(int end)
+    {
+        while (sequence_.last() < end) {
+            if (pusher_ == nullptr) {
+                const Frame frame = next(*raw_);
+                expect(frame.opcode == Text, who_ + " got opcode " + std::to_string(frame.opcode));
+                sequence_.see(who_,
+                              kind_ == 1 ? Json::parse(frame.payload).at("data").text() : frame.payload);
+                continue;
+            }
+            const PusherEvent event = pusher_->receive();
+            if (event.channel == "private-load" && event.event == "message") {
+                sequence_.see(who_, event.data);
+            } else {
+                expect(!quiet_, who_ + " heard " + event.event + " " + event.data);
+            }
+        }
+        quiet_ = true; // from now on nobody comes or goes
+    }
+
+private:
+    std::string who_;
+    int kind_;
+    std::unique_ptr<RawWebSocket> raw_;
+    std::unique_ptr<PusherClient> pusher_;
+    Sequence sequence_;
+    bool quiet_ = false;
+};
+
+// An event stream that comes back when it ends.
+class Stream {
+public:
+    Stream(const Nginx& nginx, int index)
+        : who_("stream " + std::to_string(index)), url_(nginx.url("/shop/sub/private-load")),
+          client_(connect())
+    {
+    }
+
+    void read()
+    {
+        while (client_->pending()) {
+            const SseEvent event = client_->receive();
+            expectEqual(event.event, "message");
+            last_ = event.id;
+            sequence_.see(who_, event.data);
+        }
+        if (client_->waitForEnd(1ms)) {
+            client_ = connect();
+        }
+    }
+    int last() const { return sequence_.last(); }
+
+private:
+    std::unique_ptr<SseClient> connect()
+    {
+        std::vector<std::string> headers;
+        if (!last_.empty()) {
+            headers.push_back("Last-Event-ID: " + last_);
+        }
+        return std::make_unique<SseClient>(url_, headers);
+    }
+
+    std::string who_, url_, last_;
+    std::unique_ptr<SseClient> client_;
+    Sequence sequence_;
+};
+
+// A client that asks again and again.
+class Poll {
+public:
+    Poll(const Nginx& nginx, int index)
+        : who_("poll " + std::to_string(index)), url_(nginx.url("/shop/sub/private-load")), since_("latest")
+    {
+    }
+
+    void read()
+    {
+        if (exchange_ == nullptr) {
+            HttpRequest request;
+            request.url = url_ + "?since=" + since_;
+            exchange_ = std::make_unique<HttpExchange>(request);
+        }
+        exchange_->pump(0ms);
+        if (!exchange_->done()) {
+            return;
+        }
+        const HttpResponse response = exchange_->finish();
+        exchange_.reset();
+        expect(response.status == 200 || response.status == 204,
+               who_ + " got " + std::to_string(response.status));
+        since_ = response.header("realtime-last-id");
+        if (response.status == 200) {
+            const Json events = Json::parse(response.body);
+            for (std::size_t i = 0; i < events.size(); ++i) {
+                sequence_.see(who_, events.at(i).at("data").text());
+            }
+        }
+    }
+    int last() const { return sequence_.last(); }
+
+private:
+    std::string who_, url_, since_;
+    std::unique_ptr<HttpExchange> exchange_;
+    Sequence sequence_;
+};
+
+} // namespace
+
+// REALTIME_RELOAD_CLIENTS and REALTIME_RELOADS make it larger.
+TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
+{
+    const int clients = fromEnvironment("REALTIME_RELOAD_CLIENTS", 300);
+    const int reloads = fromEnvironment("REALTIME_RELOADS", 5);
+    NginxOptions options = shop(2);
+    options.connections = 3 * clients + 256;
+    options.zone = "main 64m";
+    options.main = "worker_rlimit_nofile " + std::to_string(4 * clients + 1024) + ";\n";
+    replaceAll(options.http, "60s", "1s");
+    replaceAll(options.server, "location = /hooks",
+               "location ~ ^/shop/ws/(?<ch>.*)$ { realtime_pubsub $ch app=shop; }\nlocation = /hooks");
+    Nginx nginx(options);
+
+    int number = 0;
+    const auto publishNext = [&] { shopPublish(nginx, "private-load", std::to_string(number++)); };
+    std::vector<std::unique_ptr<Mover>> movers;
+    for (int i = 0; i < clients; ++i) {
+        movers.push_back(std::make_unique<Mover>(nginx, i));
+    }
+    std::vector<std::unique_ptr<Stream>> streams;
+    for (int i = 0; i < clients / 10; ++i) {
+        streams.push_back(std::make_unique<Stream>(nginx, i));
+    }
+    std::vector<std::unique_ptr<Poll>> polls;
+    for (int i = 0; i < clients / 50; ++i) {
+        polls.push_back(std::make_unique<Poll>(nginx, i));
+    }
+    const auto turn = [&] {
+        publishNext();
+        for (auto& one : streams) {
+            one->read();
+        }
+        for (auto& one : polls) {
+            one->read();
+        }
+    };
+    turn();
+    for (auto& one : movers) {
+        one->readTo(0);
+    }
+    // Webhooks of those that came: the member_added of each, and two channels.
+    std::size_t seen = 0;
+    eventually(
+        [&] {
+            std::this_thread::sleep_for(1s);
+            return std::exchange(seen, hooks(nginx)) == hooks(nginx);
+        },
+        "webhooks come to an end");
+    const auto files = openFiles(nginx);
+    const std::size_t told = hooks(nginx);
+
+    for (int i = 0; i < reloads; ++i) {
+        const auto old = nginx.workers();
+        kill(nginx.master(), SIGHUP);
+        const auto deadline = Clock::now() + 60s;
+        while (!std::all_of(old.begin(), old.end(), gone)) {
+            expect(Clock::now() < deadline, "the old workers end");
+            turn();
+        }
+    }
+    const int last = number - 1;
+    eventually(
+        [&] {
+            for (auto& one : streams) {
+                one->read();
+            }
+            for (auto& one : polls) {
+                one->read();
+            }
+            const auto there = [&](const auto& one) { return one->last() == last; };
+            return std::all_of(streams.begin(), streams.end(), there) &&
+                   std::all_of(polls.begin(), polls.end(), there);
+        },
+        "streams and polls have everything", 60s);
+    for (auto& one : movers) {
+        one->readTo(last);
+    }
+    expectEqual(hooks(nginx), told);
+    expectEqual(status(nginx, "handover_failed_total"), 0);
+    expectEqual(status(nginx, "handed_over_total"), std::int64_t{clients} * reloads);
+    expectEqual(status(nginx, "gaps_total"), 0);
+    eventually(
+        [&] {
+            const auto now = openFiles(nginx);
+            return now.first == files.first && now.second <= files.second;
+        },
+        "no more descriptors than before");
+    movers[3]->finishMessage();
+    movers[0]->expectText("half a message");
+}
+
+TEST_MAIN()
