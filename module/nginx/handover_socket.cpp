@@ -6,7 +6,6 @@
 #include <array>
 #include <cstring>
 #include <fcntl.h>
-#include <memory>
 #include <optional>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -17,7 +16,6 @@ namespace realtime {
 
 namespace {
 
-constexpr std::size_t InlineBytes = std::size_t{16} * 1024;
 constexpr std::size_t MaxDescriptors = 2; // the connection, and a file with the record
 
 // The first byte of a packet.
@@ -161,10 +159,9 @@ Passed passConnection(int socket, std::string_view record, int descriptor)
     return sendPacket(socket, RecordInFile, {}, both, 2);
 }
 
-Arrival takeConnection(int socket)
+Arrival takeConnection(int socket, std::span<char> buffer)
 {
-    auto bytes = std::make_unique_for_overwrite<char[]>(InlineBytes + 1);
-    iovec part{bytes.get(), InlineBytes + 1};
+    iovec part{buffer.data(), buffer.size()};
     Ancillary ancillary{};
     msghdr message{};
     message.msg_iov = &part;
@@ -184,7 +181,7 @@ Arrival takeConnection(int socket)
         cut.status = Arrival::Status::Failed;
         return cut;
     }
-    return readPacket(bytes.get(), static_cast<std::size_t>(n), descriptors);
+    return readPacket(buffer.data(), static_cast<std::size_t>(n), descriptors);
 }
 
 } // namespace realtime

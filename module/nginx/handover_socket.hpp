@@ -13,6 +13,7 @@
 
 #include "log/shared_log.hpp"
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,8 @@ namespace realtime {
 
 // In the master: makes the pair unless the zone has one already.
 ngx_int_t makeHandoverSockets(SharedLog& log, ngx_log_t* cycleLog);
+
+inline constexpr std::size_t InlineBytes = std::size_t{16} * 1024;
 
 enum class Passed {
     Ok,
@@ -39,6 +42,8 @@ struct Arrival {
     int descriptor = -1; // the caller's to close
     std::string record;
 };
-Arrival takeConnection(int socket);
+// `buffer`: for the packet, at least PacketBytes; of use during the call.
+inline constexpr std::size_t PacketBytes = InlineBytes + 1;
+Arrival takeConnection(int socket, std::span<char> buffer);
 
 } // namespace realtime

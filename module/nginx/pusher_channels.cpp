@@ -366,6 +366,13 @@ void PusherChannels::takeNotes(std::vector<BrokerNote>& out)
 
 void PusherChannels::stop()
 {
+    for (const auto& [name, told] : counts_) {
+        const App* app = appOf(name.first);
+        if (told.changed && app != nullptr) { // nobody else knows that it was to be told
+            announceCount(*app, name.second, app->policyOf(name.second).log);
+        }
+    }
+    counts_.clear();
     if (sender_ != nullptr) {
         sender_->stop();
     }

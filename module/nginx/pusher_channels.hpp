@@ -65,7 +65,7 @@ public:
 
     const WebhookSender* webhooks() const { return sender_.get(); }
     void takeNotes(std::vector<BrokerNote>& out);
-    void stop(); // sends what is queued, bounded
+    void stop(); // tells the counts that wait, and sends what is queued, bounded
 
     static std::string userChannel(std::string_view userId);
     static std::string watchChannel(std::string_view userId);

@@ -7,19 +7,32 @@
 
 #include "base/own_fd.hpp"
 
+#include <algorithm>
+#include <climits>
 #include <fcntl.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
 namespace realtime {
 
 namespace {
 
-// A descriptor that does not fit is closed by the kernel, and the connection lost: so look before.
-bool descriptorsLeft(int any)
+// A descriptor that does not fit is closed by the kernel, and its connection lost: so look before. The kernel gives
+// the lowest free number, so that the last ones are free as long as there is room for as many.
+bool descriptorsLeft()
 {
-    OwnFd first(fcntl(any, F_DUPFD_CLOEXEC, 0));
-    OwnFd second(first.get() == -1 ? -1 : fcntl(any, F_DUPFD_CLOEXEC, 0));
-    return second.get() != -1;
+    constexpr rlim_t Room = 64;
+    static_assert(Room >= 2 * Takeover::Share, "a connection may come with a file");
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur <= Room) {
+        return false;
+    }
+    const rlim_t end = std::min<rlim_t>(limit.rlim_cur, INT_MAX);
+    for (rlim_t fd : {end - Room, end - Room / 2, end - 1}) {
+        if (fcntl(static_cast<int>(fd), F_GETFD) != -1) {
+            return false;
+        }
+    }
+    return true;
 }
 
 // Where nginx itself begins to close idle keep-alive connections, to have some for newcomers.
@@ -76,28 +89,39 @@ void Takeover::run()
         first.log.offerTakeover(first.slot, 0, 0);
         return;
     }
-    for (int i = 0; i < Share; i++) {
-        if (!connectionsLeft() || !descriptorsLeft(first.log.handoverOut())) {
-            retry_.after(RoomPause);
-            return;
-        }
-        if (!takeOne()) {
-            return;
-        }
+    if (takeShare()) {
+        more_.inNextTurn();
     }
-    more_.inNextTurn();
 }
 
 void Takeover::takeBack()
 {
-    while (connectionsLeft() && descriptorsLeft(worker_.hub().log(0).log.handoverOut()) && takeOne()) {
+    while (takeShare()) {
     }
+}
+
+bool Takeover::takeShare()
+{
+    if (!descriptorsLeft()) {
+        retry_.after(RoomPause);
+        return false;
+    }
+    for (int i = 0; i < Share; i++) {
+        if (!connectionsLeft()) {
+            retry_.after(RoomPause);
+            return false;
+        }
+        if (!takeOne()) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool Takeover::takeOne()
 {
     SharedLog& log = worker_.hub().log(0).log;
-    Arrival arrival = takeConnection(log.handoverOut());
+    Arrival arrival = takeConnection(log.handoverOut(), {worker_.readBuffer(), Worker::ReadBytes});
     if (arrival.status == Arrival::Status::None) {
         return false;
     }

@@ -30,6 +30,8 @@ std::unique_ptr<FramedConnection> restorePusher(Endpoint& endpoint, ngx_connecti
 
 class Takeover {
 public:
+    static constexpr int Share = 16; // connections a turn: the other workers want some, too
+
     explicit Takeover(Worker& worker);
     ~Takeover();
 
@@ -40,13 +42,13 @@ public:
     void takeBack();
 
 private:
-    static constexpr int Share = 16; // connections a turn: the other workers want some, too
     static constexpr ngx_msec_t RoomPause = 100;
     using Verdict = std::optional<FramedConnection::TurnAway>; // null: it is welcome
 
     void close();
     void run();
-    bool takeOne(); // false: there is none
+    bool takeShare(); // true: there may be more, and room for it
+    bool takeOne();   // false: there is none
     void adopt(const HandoverRecord& record, int descriptor);
     Verdict resume(FramedConnection& connection, const Endpoint& endpoint, const HandoverRecord& record);
     bool resume(FramedConnection& connection, const HandoverRecord& record,

@@ -275,7 +275,7 @@ test('rows 14, 61: a reload swallows no departure', async t => {
   }
 });
 
-test('rows 14, 61: clients that a reload sends away and that come back make no webhooks', async t => {
+test('rows 14, 61: clients that a reload moves make no webhooks', async t => {
   const shop = await Shop.open(t, { hooks: true, http: 'realtime_drain 1s;' });
   const clients = await shop.onEachWorker(() => shop.connected({ user: 'u-0' }), () => shop.connected({ user: 'u-1' }));
   for (const client of clients) {
@@ -285,7 +285,7 @@ test('rows 14, 61: clients that a reload sends away and that come back make no w
   const old = shop.nginx.workers();
   shop.nginx.reload();
   await eventually(() => shop.nginx.workers().every(pid => !old.includes(pid)), 'the old workers end');
-  await eventually(() => clients.every(client => client.channel(room)?.subscribed), 'both are back');
+  await eventually(() => clients.every(client => client.channel(room)?.subscribed), 'both are there');
   await subscribe(await shop.connected(), 'later');
   clients.forEach(client => client.disconnect());
   await eventually(() => shop.hooks.about(room).length >= 6, () => JSON.stringify(shop.hooks.about(room)));
