@@ -123,8 +123,10 @@ int Socket::callback(lws* wsi, int reason, void*, void* in, std::size_t size)
         return 0;
     }
     SocketLoop& loop = socket->loop_;
-    if (loop.failure_) {
-        return -1; // it is all over
+    if (loop.failure_) { // it is all over
+        lws_set_opaque_user_data(wsi, nullptr);
+        socket->wsi_ = nullptr;
+        return -1;
     }
     try {
         return socket->handle(wsi, reason, in, size);

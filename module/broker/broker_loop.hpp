@@ -12,11 +12,11 @@
 // or the process ends, and read again.
 #pragma once
 
+#include "base/own_fd.hpp"
 #include "broker/backoff.hpp"
 #include "broker/broker.hpp"
 #include "broker/link.hpp"
 #include "broker/note_book.hpp"
-#include "base/own_fd.hpp"
 #include "broker/pending_event.hpp"
 #include "broker/spool.hpp"
 #include "broker/spsc_queue.hpp"

@@ -6,9 +6,9 @@
 // Errors     error() is a sentence; a stream that has failed stays so.
 #pragma once
 
+#include "base/own_fd.hpp"
 #include "broker/broker.hpp"
 #include "broker/link.hpp"
-#include "base/own_fd.hpp"
 #include "broker/resolver.hpp"
 
 #include <memory>

@@ -12,8 +12,8 @@
 // Errors      everything throws SpoolError; the transaction is then undone. Close the file and open it again.
 #pragma once
 
-#include "broker/broker.hpp"
 #include "base/own_fd.hpp"
+#include "broker/broker.hpp"
 #include "broker/pending_event.hpp"
 #include "broker/sqlite_file.hpp"
 

@@ -182,7 +182,12 @@ const Scenario Scenarios[] = {
          const auto giver = s.log.claimSlot();
          const auto taker = s.log.claimSlot();
          const ChannelRef ref = s.log.subscribe(giver, "app", "watched")->channel;
-         s.log.joinMember(giver, ref, "user", "{}", 10, makeRecord("watched", ""), s.wakes);
+         NewRecord announcement;
+         announcement.app = "app";
+         announcement.channel = "watched";
+         const std::string data = makePayload(7, 100);
+         announcement.data = data;
+         s.log.joinMember(giver, ref, "user", "{}", 10, announcement, s.wakes);
          const SlotOwner owner = s.log.owner(giver);
          s.log.moveSubscriber(owner, taker, "app", "watched");
          s.log.moveMember(owner, taker, ref, "user");
