@@ -139,7 +139,7 @@ class Chart {
     // Of a logarithmic scale only the powers of ten.
     const only = (_, splits) => logarithmic ? splits.map(one => Math.abs(Math.log10(one) - Math.round(Math.log10(one))) < 1e-6 ? one : null) : splits;
     this.plot = new uPlot({
-      width: 300, height: 168, legend: { show: false }, padding: [6, 4, 0, 0],
+      width: 300, height: 168, legend: { show: false }, padding: [6, 18, 0, 0],
       cursor: { sync: { key: 'realtime' }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
       hooks: { setCursor: [() => this.label()] },
       scales: { x: { time: true }, y: logarithmic
@@ -280,7 +280,7 @@ function showTiles(s) {
   tile('Messages out', rate(growth(x => x.delivered_total)), `${bytes(growth(x => x.delivered_bytes_total))}/s`);
   tile('Connections', compact(connections(s)), `in ${compact(s.channels)} ${s.channels === 1 ? 'channel' : 'channels'}`);
   tile('Latency p99', milliseconds(latency(0.99)), `p50 ${milliseconds(latency(0.5))}`);
-  tile('Log in use', percent(Math.max(...zones.map(usage))), `oldest event ${duration(Math.max(...zones.map(zone => zone.oldest_ms)))}`);
+  tile('Log in use', percent(Math.max(...zones.map(usage))), `oldest ${duration(Math.max(...zones.map(zone => zone.oldest_ms)))}`);
   tile('Broker queue', Object.keys(s.brokers).length ? compact(queued(s) + spooled(s)) : 'none',
     Object.keys(s.brokers).length ? bytes(sum(s.brokers, 'queued_bytes') + sum(s.brokers, 'spool_bytes')) : 'no broker configured');
   tile('Slow subscribers', compact(s.slow_subscribers), `${bytes(s.waiting_bytes)} wait`, s.slow_subscribers ? 'bad' : '');
@@ -375,11 +375,11 @@ function showTables(s) {
     s.worker_list.map(one => [one.pid, one.generation, duration(one.age_ms),
       one.draining ? { text: 'draining', level: 'warn' } : one.generation < s.generation ? { text: 'older generation', level: 'warn' } : { text: 'serving', level: 'good' },
       compact(one.open_connections), compact(one.published_total), compact(one.delivered_total)]), 'No worker has a place in the zone.');
-  table('Brokers', [['Broker', 'name'], ['State', ''], ['Queued', 'number'], ['Spool', 'number'], ['Confirmed', 'number'], ['Failed', 'number'], ['Reconnects', 'number'], ['Last error', 'text']],
+  table('Brokers', [['Broker', 'name'], ['State', ''], ['Queued', 'number'], ['Spool', 'number'], ['Confirmed', 'number'], ['Failed', 'number'], ['Last error', 'text']],
     Object.entries(s.brokers).map(([name, one]) => [name,
       { text: one.state, level: one.state === 'up' ? 'good' : one.state === 'connecting' ? 'warn' : 'bad' },
       compact(one.queued), one.spool_failed_workers ? { text: 'fails', level: 'bad' } : `${compact(one.spool_events)} · ${bytes(one.spool_bytes)}`,
-      compact(one.confirmed_total), compact(one.failed_total + one.refused_total), compact(one.reconnects_total),
+      compact(one.confirmed_total), compact(one.failed_total + one.refused_total),
       one.last_error ? `${one.last_error} (${one.last_error_ms < 2000 ? 'now' : `${duration(one.last_error_ms)} ago`})` : '–']), 'No broker is configured.');
   table('Zones', [['Zone', 'name'], ['Log', 'number'], ['In use', 'number'], ['Oldest event', 'number'], ['Channels', 'number'], ['Subscribed', 'number'], ['Subscriptions', 'number']],
     Object.entries(s.zones).map(([name, one]) => [name, bytes(one.log_bytes), percent(usage(one)), duration(one.oldest_ms),
