@@ -121,12 +121,7 @@ StatusFigures takeFigures(Worker& worker)
 {
     Hub& hub = worker.hub();
     const SharedLog& first = hub.log(0).log;
-    StatusFigures figures{Worker::nowMs(),
-                          first.generation(),
-                          Totals(first),
-                          workersOf(first),
-                          {},
-                          {}};
+    StatusFigures figures{Worker::nowMs(), first.generation(), Totals(first), workersOf(first), {}, {}};
     for (std::uint32_t i = 0; i < hub.logCount(); i++) {
         const SharedLog& log = hub.log(i).log;
         figures.zones.push_back(

@@ -58,8 +58,8 @@ void PusherClient::signIn(const std::string& userData)
 
 void PusherClient::trigger(const std::string& event, const std::string& channel, const std::string& data)
 {
-    send("{\"event\":" + jsonText(event) + ",\"channel\":" + jsonText(channel) + ",\"data\":" + jsonText(data) +
-         "}");
+    send("{\"event\":" + jsonText(event) + ",\"channel\":" + jsonText(channel) +
+         ",\"data\":" + jsonText(data) + "}");
 }
 
 PusherEvent PusherClient::receive(std::chrono::milliseconds patience)
