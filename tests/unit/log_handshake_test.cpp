@@ -11,6 +11,7 @@ void onLogStep(const char* name);
 #include "log/idempotency.cpp"
 #include "log/lock.cpp"
 #include "log/members.cpp"
+#include "log/moving.cpp"
 #include "log/presence.cpp"
 #include "log/reading.cpp"
 #include "log/record_arena.cpp"
