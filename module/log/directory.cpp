@@ -181,53 +181,14 @@ void Directory::unlinkIdle(std::uint32_t index)
         entry.idlePrevious;
 }
 
-std::uint32_t Directory::findCell(const Entry& entry, std::uint32_t slot) const
-{
-    std::uint32_t cell = entry.firstCell;
-    while (cell != 0 && memory_.cell(cell).slot != slot) {
-        cell = memory_.cell(cell).next;
-    }
-    return cell;
-}
-
-std::uint32_t Directory::takeCell()
-{
-    if (const std::uint32_t cell = header_.freeCell; cell != 0) {
-        header_.freeCell = memory_.cell(cell).next;
-        return cell;
-    }
-    return header_.cellsTouched + 1 < memory_.plan().cellCount ? ++header_.cellsTouched : 0;
-}
-
-std::uint32_t Directory::cellOf(std::uint32_t entry, std::uint32_t slot)
-{
-    Entry& channel = memory_.entry(entry);
-    std::uint32_t index = findCell(channel, slot);
-    if (index == 0) {
-        index = takeCell();
-        if (index == 0) {
-            return 0;
-        }
-        Cell& cell = memory_.cell(index);
-        cell.entry = entry;
-        cell.slot = slot;
-        cell.count = 0;
-        cell.next = channel.firstCell;
-        step("cell filled");
-        channel.firstCell = index;
-    }
-    return index;
-}
-
 std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::uint32_t slot)
 {
-    const std::uint32_t index = cellOf(entry, slot);
+    Entry& channel = memory_.entry(entry);
+    const std::uint32_t index = cells().findOrAdd(channel.firstCell, entry, slot);
     if (index == 0) {
         return std::nullopt;
     }
-    Entry& channel = memory_.entry(entry);
-    const std::uint32_t before = memory_.cell(index).count;
-    memory_.cell(index).count = before + 1;
+    const std::uint32_t before = cells().at(index).count++;
     step("subscriber counted");
     if (channel.subscribers == 0) {
         unlinkIdle(entry);
@@ -238,35 +199,15 @@ std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::
     return before;
 }
 
-// Should this process die in between, it is counted twice until its slot is freed; never not at all.
 std::optional<std::uint32_t> Directory::moveSubscriber(std::uint32_t entry, std::uint32_t from,
                                                        std::uint32_t slot)
 {
-    Entry& channel = memory_.entry(entry);
-    const std::uint32_t source = findCell(channel, from);
-    if (source == 0 || memory_.cell(source).count == 0) {
-        return std::nullopt;
-    }
-    const std::uint32_t target = cellOf(entry, slot);
-    if (target == 0) {
-        return std::nullopt;
-    }
-    const std::uint32_t before = memory_.cell(target).count;
-    if (target != source) {
-        memory_.cell(target).count = before + 1;
-        step("subscriber counted twice");
-        memory_.cell(source).count--;
-        step("subscriber moved");
-        if (memory_.cell(source).count == 0) {
-            freeCell(channel, source);
-        }
-    }
-    return before;
+    return cells().move(memory_.entry(entry).firstCell, entry, from, slot);
 }
 
 void Directory::removeSubscriber(std::uint32_t entry, std::uint32_t slot)
 {
-    const std::uint32_t cell = findCell(memory_.entry(entry), slot);
+    const std::uint32_t cell = cells().find(memory_.entry(entry).firstCell, slot);
     if (cell != 0) {
         dropSubscribers(entry, cell, 1);
     }
@@ -275,12 +216,12 @@ void Directory::removeSubscriber(std::uint32_t entry, std::uint32_t slot)
 void Directory::dropSubscribers(std::uint32_t index, std::uint32_t cell, std::uint32_t count)
 {
     Entry& entry = memory_.entry(index);
-    memory_.cell(cell).count -= count;
+    cells().at(cell).count -= count;
     step("subscriber gone");
     entry.subscribers -= count;
     header_.subscribers -= count;
-    if (memory_.cell(cell).count == 0) {
-        freeCell(entry, cell);
+    if (cells().at(cell).count == 0) {
+        cells().remove(entry.firstCell, cell);
     }
     if (entry.subscribers == 0) {
         --header_.subscribedChannels;
@@ -288,25 +229,13 @@ void Directory::dropSubscribers(std::uint32_t index, std::uint32_t cell, std::ui
     }
 }
 
-void Directory::freeCell(Entry& entry, std::uint32_t cell)
-{
-    std::uint32_t* link = &entry.firstCell;
-    while (*link != cell) {
-        link = &memory_.cell(*link).next;
-    }
-    *link = memory_.cell(cell).next;
-    step("cell unlinked");
-    memory_.cell(cell).next = header_.freeCell;
-    header_.freeCell = cell;
-}
-
-void Directory::clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells,
+void Directory::clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t count,
                            const std::function<void(std::uint32_t entry)>& vacated)
 {
     const std::uint64_t end =
-        std::min<std::uint64_t>(std::uint64_t{from} + cells, header_.cellsTouched + 1ULL);
+        std::min<std::uint64_t>(std::uint64_t{from} + count, header_.cellsTouched + 1ULL);
     for (std::uint32_t i = from; i < end; ++i) {
-        const Cell& cell = memory_.cell(i);
+        const Cell& cell = cells().at(i);
         if (cell.count != 0 && cell.slot == slot) {
             const std::uint32_t entry = cell.entry;
             dropSubscribers(entry, i, cell.count);
@@ -322,6 +251,13 @@ ChannelInfo Directory::info(std::uint32_t entry) const
     const Entry& channel = memory_.entry(entry);
     return {{entry, channel.epoch}, channel.lastOffset,  channel.lastPosition,
             channel.keptPosition,   channel.subscribers, channel.members};
+}
+
+SubscribeResult Directory::subscribed(std::uint32_t entry, std::uint32_t before) const
+{
+    const Entry& channel = memory_.entry(entry);
+    return {
+        {entry, channel.epoch}, channel.lastOffset, channel.lastPosition, channel.subscribers, before == 0};
 }
 
 void Directory::rebuild()
@@ -368,19 +304,16 @@ void Directory::rebuildEntries()
 void Directory::rebuildCells()
 {
     for (std::uint32_t i = 1; i <= header_.cellsTouched; ++i) {
-        Cell& cell = memory_.cell(i);
+        const Cell& cell = cells().at(i);
         const bool valid = cell.count != 0 && cell.entry != 0 && cell.entry <= header_.entriesTouched &&
                            memory_.entry(cell.entry).epoch != 0 && cell.slot < memory_.plan().slotCount;
         if (!valid) {
-            cell.count = 0;
-            cell.next = header_.freeCell;
-            header_.freeCell = i;
+            cells().discard(i);
             continue;
         }
         Entry& entry = memory_.entry(cell.entry);
         header_.subscribedChannels += entry.subscribers == 0 ? 1 : 0;
-        cell.next = entry.firstCell;
-        entry.firstCell = i;
+        cells().put(entry.firstCell, i);
         entry.subscribers += cell.count;
         header_.subscribers += cell.count;
     }

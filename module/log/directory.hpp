@@ -6,6 +6,7 @@
 //            subscribers are never taken. The list of idle entries makes this O(1) however many are subscribed.
 #pragma once
 
+#include "log/cells.hpp"
 #include "log/layout.hpp"
 
 #include <cstdint>
@@ -40,12 +41,14 @@ public:
     // Counts one of the subscribers of `from` for `slot` instead, and returns how many that had before; nullopt if
     // `from` has none, or no cell is free.
     std::optional<std::uint32_t> moveSubscriber(std::uint32_t entry, std::uint32_t from, std::uint32_t slot);
-    // Forgets what `slot` has counted in `cells` cells from cell `from` on.
+    // Forgets what `slot` has counted in `count` cells from cell `from` on.
     // `vacated` hears of entries that have no subscribers any more.
-    void clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells,
+    void clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t count,
                     const std::function<void(std::uint32_t entry)>& vacated);
 
     ChannelInfo info(std::uint32_t entry) const;
+    // Of a worker that had so many subscribers of the channel before.
+    SubscribeResult subscribed(std::uint32_t entry, std::uint32_t before) const;
     static std::string_view app(const Entry& entry) { return {entry.name, entry.appBytes}; }
     static std::string_view channel(const Entry& entry)
     {
@@ -56,6 +59,7 @@ public:
     void rebuild();
 
 private:
+    Cells cells() const { return Cells::ofChannels(memory_); }
     std::uint64_t hash(std::string_view app, std::string_view channel) const;
     bool matches(const Entry& entry, const ChannelKey& key) const;
     std::uint64_t drawEpoch();
@@ -65,11 +69,6 @@ private:
     void unlinkBucket(std::uint32_t index);
     void linkIdle(std::uint32_t index);
     void unlinkIdle(std::uint32_t index);
-    std::uint32_t findCell(const Entry& entry, std::uint32_t slot) const;
-    std::uint32_t takeCell();
-    // The cell of `slot`, made without a count if need be; 0: none is free.
-    std::uint32_t cellOf(std::uint32_t entry, std::uint32_t slot);
-    void freeCell(Entry& entry, std::uint32_t cell);
     void dropSubscribers(std::uint32_t index, std::uint32_t cell, std::uint32_t count);
     void rebuildEntries();
     void rebuildCells();

@@ -68,9 +68,9 @@ struct Entry {
 };
 static_assert(sizeof(Entry) == 352);
 
-// The subscribers that one worker has of one channel.
+// What one worker has of an owner, see cells.hpp: of the subscribers of an entry, or the connections of a member.
 struct Cell {
-    std::uint32_t entry;
+    std::uint32_t entry; // the owner
     std::uint32_t slot;
     std::uint32_t count; // 0: not in use
     std::uint32_t next;  // of the same entry, or in the free list

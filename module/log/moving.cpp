@@ -117,8 +117,7 @@ std::optional<SubscribeResult> SharedLog::moveSubscriber(const SlotOwner& from, 
     if (!before) {
         return std::nullopt;
     }
-    const ChannelInfo info = directory.info(entry);
-    return SubscribeResult{info.channel, info.lastOffset, info.lastPosition, info.subscribers, *before == 0};
+    return directory.subscribed(entry, *before);
 }
 
 bool SharedLog::moveMember(const SlotOwner& from, std::uint32_t slot, ChannelRef channel,

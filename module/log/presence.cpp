@@ -53,34 +53,14 @@ std::uint32_t Presence::add(std::uint32_t entry, std::string_view userId, std::s
     return index;
 }
 
-std::uint32_t Presence::cellOf(std::uint32_t member, std::uint32_t slot)
-{
-    MemberRow& row = memory_.member(member);
-    std::uint32_t index = findCell(row, slot);
-    if (index == 0) {
-        index = takeCell();
-        if (index == 0) {
-            return 0;
-        }
-        Cell& cell = memory_.memberCell(index);
-        cell.entry = member;
-        cell.slot = slot;
-        cell.count = 0;
-        cell.next = row.firstCell;
-        step("member cell filled");
-        row.firstCell = index;
-    }
-    return index;
-}
-
 bool Presence::connect(std::uint32_t member, std::uint32_t slot)
 {
-    const std::uint32_t index = cellOf(member, slot);
+    MemberRow& row = memory_.member(member);
+    const std::uint32_t index = cells().findOrAdd(row.firstCell, member, slot);
     if (index == 0) {
         return false;
     }
-    MemberRow& row = memory_.member(member);
-    memory_.memberCell(index).count++;
+    cells().at(index).count++;
     step("member counted");
     if (row.connections++ == 0) {
         memory_.entry(row.entry).members++;
@@ -91,14 +71,14 @@ bool Presence::connect(std::uint32_t member, std::uint32_t slot)
 void Presence::disconnect(std::uint32_t member, std::uint32_t slot)
 {
     MemberRow& row = memory_.member(member);
-    const std::uint32_t index = findCell(row, slot);
+    const std::uint32_t index = cells().find(row.firstCell, slot);
     if (index == 0) {
         return;
     }
-    memory_.memberCell(index).count--;
+    cells().at(index).count--;
     step("member gone");
-    if (memory_.memberCell(index).count == 0) {
-        freeCell(row, index);
+    if (cells().at(index).count == 0) {
+        cells().remove(row.firstCell, index);
     }
     if (--row.connections == 0) {
         memory_.entry(row.entry).members--;
@@ -108,39 +88,9 @@ void Presence::disconnect(std::uint32_t member, std::uint32_t slot)
     }
 }
 
-// Should this process die in between, it is counted twice until its slot is freed; never not at all.
 bool Presence::move(std::uint32_t member, std::uint32_t from, std::uint32_t slot)
 {
-    MemberRow& row = memory_.member(member);
-    const std::uint32_t source = findCell(row, from);
-    if (source == 0 || memory_.memberCell(source).count == 0) {
-        return false;
-    }
-    const std::uint32_t target = cellOf(member, slot);
-    if (target == 0) {
-        return false;
-    }
-    if (target != source) {
-        memory_.memberCell(target).count++;
-        step("member counted twice");
-        memory_.memberCell(source).count--;
-        step("member moved");
-        if (memory_.memberCell(source).count == 0) {
-            freeCell(row, source);
-        }
-    }
-    return true;
-}
-
-void Presence::freeCell(MemberRow& row, std::uint32_t index)
-{
-    std::uint32_t* link = &row.firstCell;
-    while (*link != index) {
-        link = &memory_.memberCell(*link).next;
-    }
-    *link = memory_.memberCell(index).next;
-    memory_.memberCell(index).next = header_.freeMemberCell;
-    header_.freeMemberCell = index;
+    return cells().move(memory_.member(member).firstCell, member, from, slot).has_value();
 }
 
 void Presence::forget(std::uint32_t member)
@@ -165,8 +115,8 @@ void Presence::forgetAll(std::uint32_t entry)
 
 std::uint32_t Presence::connections(std::uint32_t member, std::uint32_t slot) const
 {
-    const std::uint32_t cell = findCell(memory_.member(member), slot);
-    return cell == 0 ? 0 : memory_.memberCell(cell).count;
+    const std::uint32_t cell = cells().find(memory_.member(member).firstCell, slot);
+    return cell == 0 ? 0 : cells().at(cell).count;
 }
 
 std::string Presence::userId(std::uint32_t member) const
@@ -210,15 +160,6 @@ std::uint32_t Presence::takeMember()
         return index;
     }
     return header_.membersTouched + 1 < memory_.plan().memberCount ? ++header_.membersTouched : 0;
-}
-
-std::uint32_t Presence::takeCell()
-{
-    if (const std::uint32_t index = header_.freeMemberCell; index != 0) {
-        header_.freeMemberCell = memory_.memberCell(index).next;
-        return index;
-    }
-    return header_.memberCellsTouched + 1 < memory_.plan().memberCellCount ? ++header_.memberCellsTouched : 0;
 }
 
 std::uint32_t Presence::takeBlock()
@@ -273,15 +214,6 @@ void Presence::readBlocks(const MemberRow& row, std::string& into) const
         into.append(memory_.block(i).bytes, piece);
         left -= piece;
     }
-}
-
-std::uint32_t Presence::findCell(const MemberRow& row, std::uint32_t slot) const
-{
-    std::uint32_t cell = row.firstCell;
-    while (cell != 0 && memory_.memberCell(cell).slot != slot) {
-        cell = memory_.memberCell(cell).next;
-    }
-    return cell;
 }
 
 void Presence::link(std::uint32_t member)
@@ -354,20 +286,17 @@ void Presence::rebuildRows(std::vector<bool>& blocksInUse)
 void Presence::rebuildCells()
 {
     for (std::uint32_t i = 1; i <= header_.memberCellsTouched; ++i) {
-        Cell& cell = memory_.memberCell(i);
+        const Cell& cell = cells().at(i);
         const bool valid = cell.count != 0 && cell.entry != 0 && cell.entry <= header_.membersTouched &&
                            memory_.member(cell.entry).channelEpoch != 0 &&
                            cell.slot < memory_.plan().slotCount;
         if (!valid) {
-            cell.count = 0;
-            cell.next = header_.freeMemberCell;
-            header_.freeMemberCell = i;
+            cells().discard(i);
             continue;
         }
         MemberRow& row = memory_.member(cell.entry);
         memory_.entry(row.entry).members += row.connections == 0 ? 1 : 0;
-        cell.next = row.firstCell;
-        row.firstCell = i;
+        cells().put(row.firstCell, i);
         row.connections += cell.count;
     }
 }

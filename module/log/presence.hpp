@@ -7,6 +7,7 @@
 // Cost       a channel's members are one chain: joining and leaving is linear in their number.
 #pragma once
 
+#include "log/cells.hpp"
 #include "log/layout.hpp"
 
 #include <cstdint>
@@ -45,16 +46,13 @@ public:
     void rebuild();
 
 private:
+    Cells cells() const { return Cells::ofMembers(memory_); }
     std::uint64_t hash(std::string_view userId) const;
     std::uint32_t takeMember();
-    std::uint32_t takeCell();
     std::uint32_t takeBlock();
     std::uint32_t writeBlocks(std::string_view userId, std::string_view info);
     void freeBlocks(std::uint32_t first);
     void readBlocks(const MemberRow& row, std::string& into) const;
-    std::uint32_t findCell(const MemberRow& row, std::uint32_t slot) const;
-    std::uint32_t cellOf(std::uint32_t member, std::uint32_t slot); // made if need be; 0: no room
-    void freeCell(MemberRow& row, std::uint32_t index);
     void link(std::uint32_t member);
     void unlink(std::uint32_t member);
     void rebuildRows(std::vector<bool>& blocksInUse);

@@ -161,8 +161,7 @@ std::optional<SubscribeResult> SharedLog::subscribe(std::uint32_t slot, std::str
     if (!before) {
         return std::nullopt;
     }
-    const ChannelInfo info = directory.info(entry);
-    return SubscribeResult{info.channel, info.lastOffset, info.lastPosition, info.subscribers, *before == 0};
+    return directory.subscribed(entry, *before);
 }
 
 std::uint32_t SharedLog::unsubscribe(std::uint32_t slot, ChannelRef channel)

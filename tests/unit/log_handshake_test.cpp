@@ -7,6 +7,7 @@ void onLogStep(const char* name);
 
 // NOLINTBEGIN(bugprone-suspicious-include)
 #include "log/appender.cpp"
+#include "log/cells.cpp"
 #include "log/directory.cpp"
 #include "log/idempotency.cpp"
 #include "log/lock.cpp"
