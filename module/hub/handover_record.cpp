@@ -125,9 +125,9 @@ void write(Writer& out, const HandoverRecord::User& user)
     out.text(user.id);
     out.text(user.info);
     out.number(static_cast<std::uint32_t>(user.watched.size()));
-    for (const auto& watched : user.watched) {
-        out.text(watched.userId);
-        out.flag(watched.online);
+    for (const auto& [userId, online] : user.watched) {
+        out.text(userId);
+        out.flag(online);
     }
     out.flag(user.channelAsked);
     out.flag(user.watchPending);
@@ -182,10 +182,8 @@ HandoverRecord::User readUser(Reader& in)
     constexpr std::size_t LeastWatched = 5; // a length and a flag
     const std::size_t watched = in.count(LeastWatched, Unlimited);
     for (std::size_t i = 0; i < watched && in.ok(); i++) {
-        HandoverRecord::Watched one;
-        one.userId = in.text(Unlimited);
-        one.online = in.flag();
-        user.watched.push_back(std::move(one));
+        std::string userId = in.text(Unlimited);
+        user.watched[std::move(userId)] = in.flag();
     }
     user.channelAsked = in.flag();
     user.watchPending = in.flag();

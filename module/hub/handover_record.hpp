@@ -10,6 +10,7 @@
 #include "log/shared_log.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,18 +43,14 @@ struct HandoverRecord {
         std::string memberId;           // presence: who it is there; empty: nobody
         friend bool operator==(const Channel&, const Channel&) = default;
     };
-    struct Watched {
-        std::string userId;
-        bool online = false; // as it was told
-        friend bool operator==(const Watched&, const Watched&) = default;
-    };
     // Who a Pusher connection has signed in as.
     struct User {
         std::string id;
-        std::string info;
-        std::vector<Watched> watched;
-        bool channelAsked = false;
-        bool watchPending = false;
+        std::string info; // JSON; empty: none
+        // Whom it watches, and whether it was told that they are online.
+        std::map<std::string, bool, std::less<>> watched;
+        bool channelAsked = false; // it has subscribed to its own channel by name
+        bool watchPending = false; // somebody watched has come or gone
         bool terminated = false;
         friend bool operator==(const User&, const User&) = default;
     };

@@ -6,9 +6,11 @@
 #include "app/app.hpp"
 #include "broker/broker.hpp"
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 extern ngx_module_t ngx_http_realtime_module;
@@ -56,8 +58,9 @@ struct MainConf {
     std::vector<std::unique_ptr<AppConf>> apps;
     ngx_msec_t drain = NGX_CONF_UNSET_MSEC;
     std::uint64_t generation = 0; // how many configurations its first zone has seen, this one included
-    std::vector<struct LocConf*> endpoints; // all locations of ours
-    BrokerConf* block = nullptr;            // while its block is read
+    std::vector<struct LocConf*> endpoints;                         // all locations of ours
+    std::map<std::string, struct LocConf*, std::less<>> byIdentity; // the same, see endpoint_identity.hpp
+    BrokerConf* block = nullptr;                                    // while its block is read
     AppConf* appBlock = nullptr;
     ChannelRule* ruleBlock = nullptr;
 
@@ -82,8 +85,9 @@ struct LocConf {
     ngx_array_t* channels; // of ngx_http_complex_value_t
     ngx_http_complex_value_t* event;
     ngx_str_t appId;
-    ConfPlace place; // of the endpoint directive
-    ngx_str_t words; // of that directive, a line each
+    ConfPlace place;           // of the endpoint directive
+    ngx_str_t words;           // of that directive, a line each
+    std::string_view identity; // in MainConf::byIdentity
     AppConf* app;
     Ack ack;
     bool echo;

@@ -2,6 +2,7 @@
 #include "nginx/conf.hpp"
 
 #include "nginx/counters.hpp"
+#include "nginx/endpoint_identity.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/str.hpp"
 
@@ -837,6 +838,7 @@ ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf)
                     std::all_of(conf.endpoints.begin(), conf.endpoints.end(),
                                 [&](LocConf* endpoint) { return resolveEndpoint(cf, conf, *endpoint); }) &&
                     numberApps(cf, conf);
+        identifyEndpoints(conf);
         return good ? NGX_OK : NGX_ERROR;
     });
 }

@@ -19,27 +19,15 @@ std::string textOf(const LocConf& endpoint)
 
 } // namespace
 
-std::string identityOf(const MainConf& conf, const LocConf& endpoint)
+void identifyEndpoints(MainConf& conf)
 {
-    std::string text = textOf(endpoint);
-    std::size_t before = 0;
-    for (const LocConf* one : conf.endpoints) {
-        if (one == &endpoint) {
-            break;
-        }
-        before += textOf(*one) == text ? 1 : 0;
+    std::map<std::string, std::size_t> alike;
+    for (LocConf* endpoint : conf.endpoints) {
+        std::string text = textOf(*endpoint);
+        const std::size_t before = alike[text]++;
+        auto added = conf.byIdentity.emplace(text + std::to_string(before), endpoint);
+        endpoint->identity = added.first->first;
     }
-    return text + std::to_string(before);
-}
-
-const LocConf* findEndpoint(const MainConf& conf, std::string_view identity)
-{
-    for (const LocConf* one : conf.endpoints) {
-        if (identityOf(conf, *one) == identity) {
-            return one;
-        }
-    }
-    return nullptr;
 }
 
 } // namespace realtime

@@ -3,15 +3,11 @@
 
 #include "nginx/conf.hpp"
 
-#include <string>
-#include <string_view>
-
 namespace realtime {
 
-// The server's first name, the location, the endpoint directive word by word, and which of several that agree in all
-// of this. So an endpoint whose directive has changed is another one.
-std::string identityOf(const MainConf& conf, const LocConf& endpoint);
-// Null if there is none.
-const LocConf* findEndpoint(const MainConf& conf, std::string_view identity);
+// Fills MainConf::byIdentity, when all has been read. An identity is the server's first name, the location, the endpoint
+// directive word by word, and which of several that agree in all of this. So an endpoint whose directive has changed is
+// another one.
+void identifyEndpoints(MainConf& conf);
 
 } // namespace realtime

@@ -76,7 +76,7 @@ void FramedConnection::describe(HandoverRecord& record)
 {
     Connection::describe(record);
     Worker& worker = *Worker::current();
-    record.location = endpoint().identity;
+    record.location = endpoint().conf->identity;
     record.connectionId = skips();
     record.idleMs = static_cast<std::uint32_t>(std::min<ngx_msec_t>(ngx_current_msec - since(), UINT32_MAX));
     record.parser = parser_.serialise();

@@ -38,16 +38,7 @@ struct Refusal {
     std::string_view message;
 };
 
-// Who the connection has signed in as.
-struct User {
-    std::string id;
-    std::string info; // JSON; empty: none
-    // Whom it watches, and whether it was told that they are online.
-    std::map<std::string, bool, std::less<>> watched;
-    bool channelAsked = false; // it has subscribed to its own channel by name
-    bool watchPending = false; // somebody watched has come or gone
-    bool terminated = false;
-};
+using User = HandoverRecord::User;
 
 // What most connections do not need.
 struct Extras {
@@ -150,14 +141,7 @@ public:
                 channel.memberId = member->second;
             }
         }
-        if (extras_->user) {
-            const User& user = *extras_->user;
-            record.user = HandoverRecord::User{user.id,           user.info,         {},
-                                               user.channelAsked, user.watchPending, user.terminated};
-            for (const auto& [id, online] : user.watched) {
-                record.user->watched.push_back({id, online});
-            }
-        }
+        record.user = extras_->user;
     }
 
     // The presence of a member moves as its subscription does: nobody sees it leave or join.
@@ -187,15 +171,7 @@ public:
         if (!record.user) {
             return;
         }
-        User& user = extras().user.emplace();
-        user.id = record.user->id;
-        user.info = record.user->info;
-        user.channelAsked = record.user->channelAsked;
-        user.watchPending = record.user->watchPending;
-        user.terminated = record.user->terminated;
-        for (const auto& watched : record.user->watched) {
-            user.watched.emplace(watched.userId, watched.online);
-        }
+        const User& user = extras().user.emplace(*record.user);
         if (user.watchPending || user.terminated) {
             Worker::current()->finishLater(*this);
         }

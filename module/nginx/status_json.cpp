@@ -92,45 +92,40 @@ void appendWorker(std::string& out, const StatusFigures& figures, const WorkerFi
     worker.number("delivered_total", figure.delivered);
 }
 
-void appendBusiest(std::string& out, const StatusFigures& figures)
+// The rows that `list` names of all zones, each an object that begins with its zone and channel.
+template <class Row, class Body>
+void appendOfZones(std::string& out, const StatusFigures& figures, std::vector<Row> ZoneFigures::*list,
+                   Body&& body)
 {
-    bool first = true;
-    out += '[';
+    std::vector<std::pair<const ZoneFigures*, const Row*>> rows;
     for (const ZoneFigures& zone : figures.zones) {
-        for (const BusyChannel& busy : zone.busiest) {
-            out += first ? "" : ",";
-            first = false;
-            JsonObject channel(out);
-            channel.text("zone", zone.name);
-            channel.text("app", busy.app);
-            channel.text("channel", busy.channel);
-            channel.thousandths("events_per_second", busy.perSecond);
-            channel.number("events_total", busy.events);
-            channel.number("subscribers", busy.subscribers);
+        for (const Row& row : zone.*list) {
+            rows.emplace_back(&zone, &row);
         }
     }
-    out += ']';
+    appendList(out, rows, [&](const auto& item) {
+        const auto& [zone, row] = item;
+        JsonObject object(out);
+        object.text("zone", zone->name);
+        object.text("app", row->app);
+        object.text("channel", row->channel);
+        body(object, *row);
+    });
 }
 
-void appendSlow(std::string& out, const StatusFigures& figures)
+void addBusy(JsonObject& out, const BusyChannel& channel)
 {
-    bool first = true;
-    out += '[';
-    for (const ZoneFigures& zone : figures.zones) {
-        for (const SlowSubscriber& one : zone.slow) {
-            out += first ? "" : ",";
-            first = false;
-            JsonObject slow(out);
-            slow.text("zone", zone.name);
-            slow.text("app", one.app);
-            slow.text("channel", one.channel);
-            slow.text("transport", transportName(one.transport));
-            slow.number("pid", static_cast<std::uint64_t>(one.pid));
-            slow.number("waiting_bytes", one.waitingBytes);
-            slow.number("waiting_seconds", one.waitingSeconds);
-        }
-    }
-    out += ']';
+    out.thousandths("events_per_second", channel.perSecond);
+    out.number("events_total", channel.events);
+    out.number("subscribers", channel.subscribers);
+}
+
+void addSlow(JsonObject& out, const SlowSubscriber& slow)
+{
+    out.text("transport", transportName(slow.transport));
+    out.number("pid", static_cast<std::uint64_t>(slow.pid));
+    out.number("waiting_bytes", slow.waitingBytes);
+    out.number("waiting_seconds", slow.waitingSeconds);
 }
 
 void appendZone(std::string& out, const LogStats& stats, std::int64_t nowMs)
@@ -205,8 +200,8 @@ std::string renderJson(const StatusFigures& figures)
         appendLatency(root.key("delivery_latency"), figures.totals);
         appendList(root.key("worker_list"), figures.workers,
                    [&](const WorkerFigures& worker) { appendWorker(out, figures, worker); });
-        appendBusiest(root.key("busiest_channels"), figures);
-        appendSlow(root.key("slow_list"), figures);
+        appendOfZones(root.key("busiest_channels"), figures, &ZoneFigures::busiest, addBusy);
+        appendOfZones(root.key("slow_list"), figures, &ZoneFigures::slow, addSlow);
         {
             JsonObject zones(root.key("zones"));
             for (const ZoneFigures& zone : figures.zones) {

@@ -1,6 +1,5 @@
 #include "nginx/takeover.hpp"
 
-#include "nginx/endpoint_identity.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/handover_socket.hpp"
 #include "nginx/worker.hpp"
@@ -139,13 +138,9 @@ bool Takeover::takeOne()
 
 Endpoint& Takeover::endpointOf(const HandoverRecord& record)
 {
-    for (const auto& endpoint : worker_.endpoints()) {
-        if (endpoint->identity == record.location) {
-            return *endpoint;
-        }
-    }
-    const LocConf* conf = findEndpoint(worker_.conf(), record.location);
-    return worker_.endpointOf(conf != nullptr ? *conf : nowhere_);
+    const auto& known = worker_.conf().byIdentity;
+    const auto found = known.find(record.location);
+    return worker_.endpointOf(found != known.end() ? *found->second : nowhere_);
 }
 
 void Takeover::adopt(const HandoverRecord& record, int descriptor)
@@ -160,7 +155,7 @@ void Takeover::adopt(const HandoverRecord& record, int descriptor)
     auto owner = record.kind == HandoverRecord::Kind::Pusher
                      ? restorePusher(endpoint, c, app == nullptr ? nullptr : &app->app)
                      : restoreWebSocket(record, endpoint, c);
-    Verdict verdict = resume(*owner, endpoint, record);
+    Verdict verdict = resume(*owner, endpoint, record, app);
     FramedConnection& connection = *owner.release();
     if (verdict) {
         worker_.counters().add(Counter::HandOverFailed);
@@ -173,10 +168,9 @@ void Takeover::adopt(const HandoverRecord& record, int descriptor)
 
 // Those that are turned away get their subscriptions back as well: so they leave in an orderly manner.
 Takeover::Verdict Takeover::resume(FramedConnection& connection, const Endpoint& endpoint,
-                                   const HandoverRecord& record)
+                                   const HandoverRecord& record, const AppConf* app)
 {
-    const AppConf* app = worker_.conf().app(record.app);
-    bool good = connection.restore(record) && record.location == endpoint.identity;
+    bool good = connection.restore(record) && record.location == endpoint.conf->identity;
     if (app == nullptr) {
         return FramedConnection::TurnAway::NoSuchApp;
     }

@@ -50,7 +50,8 @@ private:
     bool takeShare(); // true: there may be more, and room for it
     bool takeOne();   // false: there is none
     void adopt(const HandoverRecord& record, int descriptor);
-    Verdict resume(FramedConnection& connection, const Endpoint& endpoint, const HandoverRecord& record);
+    Verdict resume(FramedConnection& connection, const Endpoint& endpoint, const HandoverRecord& record,
+                   const AppConf* app);
     bool resume(FramedConnection& connection, const HandoverRecord& record,
                 const HandoverRecord::Channel& channel, const App& app);
     Endpoint& endpointOf(const HandoverRecord& record);

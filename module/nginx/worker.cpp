@@ -1,6 +1,5 @@
 #include "nginx/worker.hpp"
 
-#include "nginx/endpoint_identity.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/handover.hpp"
 #include "nginx/outlet.hpp"
@@ -172,7 +171,6 @@ Endpoint& Worker::endpointOf(const LocConf& conf)
     }
     auto endpoint = std::make_unique<Endpoint>();
     endpoint->conf = &conf;
-    endpoint->identity = conf.kind == 0 ? std::string() : identityOf(conf_, conf);
     endpoint->log = *conf.core->error_log;
     endpoint->log.handler = logConnection;
     endpoint->log.data = nullptr;

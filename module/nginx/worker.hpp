@@ -33,11 +33,10 @@ class StatusFeed;
 // What the connections of one location share.
 struct Endpoint {
     const LocConf* conf = nullptr;
-    std::string identity; // see endpoint_identity.hpp
-    IdleList active;      // in the order of their last sign of life
-    IdleList pinged;      // the same, those that have been asked for one
-    IdleList adopted;     // the same, those that came from another worker and have not been heard of since
-    ngx_log_t log{};      // for connections that have no request any more
+    IdleList active;  // in the order of their last sign of life
+    IdleList pinged;  // the same, those that have been asked for one
+    IdleList adopted; // the same, those that came from another worker and have not been heard of since
+    ngx_log_t log{};  // for connections that have no request any more
 };
 
 // Who waits for brokers to store an event: an HTTP publish with `ack`.
