@@ -3,6 +3,7 @@
 
 #include "arguments.hpp"
 
+#include <chrono>
 #include <span>
 
 namespace realtime::cli {
@@ -20,5 +21,6 @@ extern const Command SubCommand, TailCommand, PubCommand, StatsCommand, BenchCom
 
 // Has SIGINT or SIGTERM come? Work that lasts ends cleanly then.
 bool interrupted();
+void sleepUnlessInterrupted(std::chrono::milliseconds time);
 
 } // namespace realtime::cli

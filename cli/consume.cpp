@@ -177,9 +177,7 @@ private:
         if (const auto path = arguments.text("db")) {
             return std::make_unique<Table>(*path);
         }
-        return std::make_unique<Printer>(arguments.has("json")  ? Format::Json
-                                         : arguments.has("raw") ? Format::RawData
-                                                                : Format::People);
+        return std::make_unique<Printer>(formatOf(arguments));
     }
 
     // A batch ends when the queue has no more for the moment.
@@ -200,13 +198,6 @@ private:
                 batch.clear();
             }
             over_ = last || (idle_ > 0s && Clock::now() - lastCame_ > idle_);
-        }
-    }
-
-    static void sleepUnlessInterrupted(std::chrono::milliseconds time)
-    {
-        for (const auto end = Clock::now() + time; !interrupted() && Clock::now() < end;) {
-            std::this_thread::sleep_for(50ms);
         }
     }
 

@@ -64,9 +64,8 @@ Endpoint parseEndpoint(const std::string& given)
     const std::size_t schemeEnd = url.find("://");
     const std::string scheme = url.substr(0, schemeEnd);
     Endpoint out;
-    out.webSocket = scheme == "ws" || scheme == "wss";
     out.tls = scheme == "https" || scheme == "wss";
-    if (!out.webSocket && !out.tls && scheme != "http") {
+    if (!out.tls && scheme != "http" && scheme != "ws") {
         throw UsageError("\"" + given + "\" is no http, https, ws or wss URL");
     }
     url.replace(0, schemeEnd,

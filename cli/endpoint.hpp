@@ -12,7 +12,6 @@ struct Endpoint {
     enum class Kind : std::uint8_t { Location, PusherSocket, PusherApi };
 
     Kind kind = Kind::Location;
-    bool webSocket = false; // the scheme was ws or wss
     bool tls = false;
     std::string host; // without brackets
     std::uint16_t port = 0;

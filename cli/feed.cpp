@@ -54,7 +54,6 @@ void Feed::end(int status, std::string text)
 void Feed::onOpen()
 {
     everOpen_ = true;
-    greet();
 }
 
 void Feed::onMessage(std::string_view text)
@@ -67,7 +66,6 @@ void Feed::onMessage(std::string_view text)
 void Feed::onEnd(bool opened, int status, const std::string& why)
 {
     old_ = std::move(socket_);
-    subscribed_ = false;
     if (end_) {
         return;
     }

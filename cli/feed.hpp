@@ -50,14 +50,12 @@ public:
     // To be called now and then: connects when it is time.
     void turn();
     const std::optional<End>& ended() const { return end_; }
-    bool subscribed() const { return subscribed_; }
 
 protected:
     Feed(SocketLoop& loop, FeedOptions options, FeedEvents events);
 
     virtual Endpoint target() const = 0;
     virtual const char* subprotocol() const { return nullptr; }
-    virtual void greet() = 0; // the socket is open
     virtual void take(const Json& message) = 0;
     // Of a close code: is it in vain to come again?
     virtual bool lasting(int code) const { return code == 1008 || code == 1009; }
@@ -67,7 +65,6 @@ protected:
     void announceGap(const std::string& channel) { events_.gap(channel); }
     void note(const std::string& text) { events_.note(text); }
     void send(const std::string& text) { socket_->send(text); }
-    void nowSubscribed() { subscribed_ = true; }
     void end(int status, std::string text);
 
 private:
@@ -85,7 +82,7 @@ private:
     std::optional<Clock::time_point> connectAt_ = Clock::now();
     std::chrono::milliseconds pause_;
     std::minstd_rand random_{std::random_device{}()};
-    bool everOpen_ = false, subscribed_ = false;
+    bool everOpen_ = false;
 };
 
 // One connection of a location with realtime_subscribe or realtime_pubsub.

@@ -23,7 +23,6 @@ private:
         return since == "latest" ? endpoint_ : endpoint_.with("since", since);
     }
     const char* subprotocol() const override { return EnvelopeSubprotocol.data(); }
-    void greet() override { nowSubscribed(); }
 
     void take(const Json& json) override
     {

@@ -22,7 +22,6 @@ public:
 
 private:
     Endpoint target() const override { return endpoint_; }
-    void greet() override { waiting_ = channels_.size(); }
     bool lasting(int code) const override
     {
         return Feed::lasting(code) ||
@@ -77,9 +76,6 @@ private:
         if (const std::string id = data.text("id"); !id.empty()) {
             lastIds_.try_emplace(channel, id);
         }
-        if (waiting_ > 0 && --waiting_ == 0) {
-            nowSubscribed();
-        }
     }
 
     void message(const Json& json, const std::string& event, const std::string& channel)
@@ -94,7 +90,6 @@ private:
     Endpoint endpoint_;
     Credentials credentials_;
     std::vector<std::string> channels_;
-    std::size_t waiting_ = 0;
     std::string socketId_;
     std::map<std::string, std::string> lastIds_;
 };

@@ -26,6 +26,13 @@ void append(List& list, const std::string& header)
     }
 }
 
+void append(List& list, const std::vector<std::string>& headers)
+{
+    for (const std::string& header : headers) {
+        append(list, header);
+    }
+}
+
 std::size_t take(const char* bytes, std::size_t, std::size_t size, void* out)
 {
     auto& body = *static_cast<std::string*>(out);
@@ -76,11 +83,8 @@ struct HttpClient::Impl {
     {
         List list;
         append(list, "Expect:"); // or libcurl would wait for the word to go on
-        for (const std::vector<std::string>& some : {transport.headers, headers}) {
-            for (const std::string& header : some) {
-                append(list, header);
-            }
-        }
+        append(list, transport.headers);
+        append(list, headers);
         HttpAnswer answer;
         curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list.get());

@@ -39,7 +39,6 @@ public:
         return bytes == nullptr ? std::string() : std::string(bytes, json_string_length(value_));
     }
     std::string text(const char* name) const { return at(name).text(); }
-    std::int64_t number(const char* name) const { return json_integer_value(json_object_get(value_, name)); }
     bool isTrue(const char* name) const { return json_is_true(json_object_get(value_, name)); }
 
 private:

@@ -11,6 +11,7 @@
 #include <curl/curl.h>
 #include <string>
 #include <system_error>
+#include <thread>
 
 namespace realtime::cli {
 
@@ -101,6 +102,15 @@ int start(std::span<char*> words)
 bool interrupted()
 {
     return stopped != 0;
+}
+
+void sleepUnlessInterrupted(std::chrono::milliseconds time)
+{
+    using namespace std::chrono_literals;
+    using Clock = std::chrono::steady_clock;
+    for (const auto end = Clock::now() + time; !interrupted() && Clock::now() < end;) {
+        std::this_thread::sleep_for(50ms);
+    }
 }
 
 } // namespace realtime::cli

@@ -59,6 +59,14 @@ std::string printable(std::string_view text)
     return out;
 }
 
+Format formatOf(const Arguments& arguments)
+{
+    if (arguments.has("json")) {
+        return Format::Json;
+    }
+    return arguments.has("raw") ? Format::RawData : Format::People;
+}
+
 void printLine(std::string_view text)
 {
     if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fputc('\n', stdout) == EOF ||

@@ -1,6 +1,8 @@
 // What people and scripts see: messages, and how far long work is.
 #pragma once
 
+#include "arguments.hpp"
+
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -19,6 +21,8 @@ enum class Format {
     Json, // {"id":…,"channel":…,"event":…,"data":…}, with "encoding":"base64" where data is no UTF-8
     RawData, // the data as it came
 };
+
+Format formatOf(const Arguments& arguments); // by --json and --raw
 
 // One line on standard output. Throws std::system_error when nobody reads it any more.
 void print(const Message& message, Format format);

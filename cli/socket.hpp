@@ -56,7 +56,6 @@ public:
 
     void send(std::string_view text);
     void close(); // after what was sent; onEnd() follows
-    std::size_t unsent() const { return outgoing_.size(); }
 
     static constexpr std::size_t MaxMessage = 64 << 20;
 

@@ -11,7 +11,6 @@
 #include <chrono>
 #include <cstdio>
 #include <map>
-#include <thread>
 #include <unistd.h>
 
 namespace realtime::cli {
@@ -102,13 +101,6 @@ private:
     std::map<std::string, double> before_;
     Clock::time_point last_ = Clock::now();
 };
-
-void sleepUnlessInterrupted(std::chrono::milliseconds time)
-{
-    for (const auto end = Clock::now() + time; !interrupted() && Clock::now() < end;) {
-        std::this_thread::sleep_for(50ms);
-    }
-}
 
 int run(const Arguments& arguments)
 {

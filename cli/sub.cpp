@@ -31,10 +31,7 @@ constexpr std::size_t MaxChannels = 1'000;
 class Subscription {
 public:
     Subscription(const Arguments& arguments, const char* since)
-        : quiet_(arguments.has("quiet")), json_(arguments.has("json")),
-          format_(json_                  ? Format::Json
-                  : arguments.has("raw") ? Format::RawData
-                                         : Format::People),
+        : quiet_(arguments.has("quiet")), format_(formatOf(arguments)),
           most_(static_cast<std::size_t>(arguments.number("count", 0, 1, 1'000'000'000))),
           timeout_(arguments.number("timeout", 0, 1, 1'000'000)), loop_(transportOf(arguments), MaxChannels)
     {
@@ -124,7 +121,7 @@ private:
                 },
                 [this](const std::string& channel) {
                     ++gaps_;
-                    if (json_) {
+                    if (format_ == Format::Json) {
                         print({"", channel, "realtime:gap", ""}, format_);
                     } else if (!quiet_) {
                         complain(channel + ": messages are missing here");
@@ -139,7 +136,7 @@ private:
 
     bool complete() const { return most_ > 0 && count_ >= most_; }
 
-    bool quiet_, json_;
+    bool quiet_;
     Format format_;
     std::size_t most_, count_ = 0, gaps_ = 0;
     std::chrono::seconds timeout_;
