@@ -1,21 +1,13 @@
 // The dashboard in Chromium: it shows what happens, lives with a strict policy, and can be used by everybody.
 import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { launch } from './support/chromium.js';
 import { EventStream, post } from './support/curl.js';
 import { eventually, modulePath, Nginx } from './support/nginx.js';
+import { browser, started } from './support/session.js';
 
 const Hostile = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>';
-
-let browser;
-before(async () => { browser = await launch(); });
-const started = [];
-after(async () => {
-  started.forEach(nginx => nginx.process.kill()); // what a failed test has left
-  await browser.close();
-});
 
 async function start({ permissions = '', http = '' } = {}) {
   const nginx = await Nginx.run(({ directory, port }) => `

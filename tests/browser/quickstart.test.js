@@ -1,18 +1,10 @@
 // The quickstart page in Chromium: what a visitor does reaches everyone, and nothing is lost on the way.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { launch } from './support/chromium.js';
 import { EventStream, post } from './support/curl.js';
 import { eventually, Nginx } from './support/nginx.js';
-
-let browser;
-before(async () => { browser = await launch(); });
-const started = [];
-after(async () => {
-  started.forEach(nginx => nginx.process.kill()); // what a failed test has left
-  await browser.close();
-});
+import { browser, started } from './support/session.js';
 
 async function start(options) {
   const nginx = await Nginx.start('quickstart.conf', options);
