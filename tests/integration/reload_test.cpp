@@ -6,6 +6,7 @@
 #include "support/websocket.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -632,11 +633,14 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     replaceAll(options.http, "60s", "1s");
     replaceAll(options.http, "subscription_count on;", ""); // that of many is told late
     replaceAll(options.http, ",subscription_count", "");
+    replaceAll(options.http, "watchlist on;", "presence_limits " + std::to_string(clients + 1) + ";");
     replaceAll(options.server, "location = /hooks",
                "location ~ ^/shop/ws/(?<ch>.*)$ { realtime_pubsub $ch app=shop; }\nlocation = /hooks");
     Nginx nginx(options);
 
-    int number = 0;
+    // Publishes all the time, also in the few milliseconds in which connections are on their way.
+    std::atomic<int> number{0};
+    std::atomic<bool> publishing{false};
     const auto publishNext = [&] { shopPublish(nginx, "private-load", std::to_string(number++)); };
     std::vector<std::unique_ptr<Mover>> movers;
     for (int i = 0; i < clients; ++i) {
@@ -650,8 +654,7 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     for (int i = 0; i < clients / 50; ++i) {
         polls.push_back(std::make_unique<Poll>(nginx, i));
     }
-    const auto turn = [&] {
-        publishNext();
+    const auto read = [&] {
         for (auto& one : streams) {
             one->read();
         }
@@ -659,7 +662,8 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
             one->read();
         }
     };
-    turn();
+    read();
+    publishNext();
     for (auto& one : movers) {
         one->readTo(0);
     }
@@ -674,24 +678,40 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     const auto files = openFiles(nginx);
     const std::size_t told = hooks(nginx);
 
-    for (int i = 0; i < reloads; ++i) {
+    publishing = true;
+    std::string trouble;
+    std::thread publisher([&] {
+        try {
+            while (publishing) {
+                publishNext();
+                std::this_thread::sleep_for(1ms);
+            }
+        } catch (const std::exception& e) {
+            trouble = e.what();
+        }
+    });
+    std::string late;
+    for (int i = 0; i < reloads && late.empty(); ++i) {
         const auto old = nginx.workers();
         kill(nginx.master(), SIGHUP);
         const auto deadline = Clock::now() + 60s;
-        while (!std::all_of(old.begin(), old.end(), gone)) {
-            expect(Clock::now() < deadline, "the old workers end");
-            turn();
+        try {
+            while (!std::all_of(old.begin(), old.end(), gone)) {
+                expect(Clock::now() < deadline, "the old workers end");
+                read();
+            }
+        } catch (const std::exception& e) {
+            late = e.what(); // when the thread has ended
         }
     }
+    publishing = false;
+    publisher.join();
+    expectEqual(trouble, "");
+    expectEqual(late, "");
     const int last = number - 1;
     eventually(
         [&] {
-            for (auto& one : streams) {
-                one->read();
-            }
-            for (auto& one : polls) {
-                one->read();
-            }
+            read();
             const auto there = [&](const auto& one) { return one->last() == last; };
             return std::all_of(streams.begin(), streams.end(), there) &&
                    std::all_of(polls.begin(), polls.end(), there);
