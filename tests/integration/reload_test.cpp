@@ -490,7 +490,7 @@ public:
             raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load",
                                                   "Sec-WebSocket-Protocol: realtime.json\r\n");
         } else if (kind_ == 2) { // reads nothing before the end
-            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load", "", 4096);
+            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load");
         } else if (kind_ == 3) { // in the middle of a message
             raw_ = std::make_unique<RawWebSocket>(port, "/shop/ws/private-load");
             raw_->send({Text, "half ", false});
@@ -629,10 +629,13 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     NginxOptions options = shop(2);
     options.connections = 3 * clients + 256;
     options.zone = "main 64m";
+    options.http +=
+        "realtime_ping 30m;\nrealtime_timeout 1h;\n"; // clients that wait for their turn do not answer
     options.main = "worker_rlimit_nofile " + std::to_string(4 * clients + 1024) + ";\n";
     replaceAll(options.http, "60s", "1s");
     replaceAll(options.http, "subscription_count on;", ""); // that of many is told late
     replaceAll(options.http, ",subscription_count", "");
+    replaceAll(options.http, "client_publish on;", "client_publish on; history 1000000 1h;");
     replaceAll(options.http, "watchlist on;", "presence_limits " + std::to_string(clients + 1) + ";");
     replaceAll(options.server, "location = /hooks",
                "location ~ ^/shop/ws/(?<ch>.*)$ { realtime_pubsub $ch app=shop; }\nlocation = /hooks");
