@@ -631,7 +631,7 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     options.zone = "main 64m";
     options.http +=
         "realtime_ping 30m;\nrealtime_timeout 1h;\n"; // clients that wait for their turn do not answer
-    options.main = "worker_rlimit_nofile " + std::to_string(4 * clients + 1024) + ";\n";
+    options.main = "worker_rlimit_nofile " + std::to_string(2 * clients + 1024) + ";\n";
     replaceAll(options.http, "60s", "1s");
     replaceAll(options.http, "subscription_count on;", ""); // that of many is told late
     replaceAll(options.http, ",subscription_count", "");
