@@ -6,6 +6,7 @@
 #include "support/websocket.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -489,7 +490,7 @@ public:
             raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load",
                                                   "Sec-WebSocket-Protocol: realtime.json\r\n");
         } else if (kind_ == 2) { // reads nothing before the end
-            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load", "", 4096);
+            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load");
         } else if (kind_ == 3) { // in the middle of a message
             raw_ = std::make_unique<RawWebSocket>(port, "/shop/ws/private-load");
             raw_->send({Text, "half ", false});
@@ -628,15 +629,21 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     NginxOptions options = shop(2);
     options.connections = 3 * clients + 256;
     options.zone = "main 64m";
-    options.main = "worker_rlimit_nofile " + std::to_string(4 * clients + 1024) + ";\n";
+    options.http +=
+        "realtime_ping 30m;\nrealtime_timeout 1h;\n"; // clients that wait for their turn do not answer
+    options.main = "worker_rlimit_nofile " + std::to_string(2 * clients + 1024) + ";\n";
     replaceAll(options.http, "60s", "1s");
     replaceAll(options.http, "subscription_count on;", ""); // that of many is told late
     replaceAll(options.http, ",subscription_count", "");
+    replaceAll(options.http, "client_publish on;", "client_publish on; history 1000000 1h;");
+    replaceAll(options.http, "watchlist on;", "presence_limits " + std::to_string(clients + 1) + ";");
     replaceAll(options.server, "location = /hooks",
                "location ~ ^/shop/ws/(?<ch>.*)$ { realtime_pubsub $ch app=shop; }\nlocation = /hooks");
     Nginx nginx(options);
 
-    int number = 0;
+    // Publishes all the time, also in the few milliseconds in which connections are on their way.
+    std::atomic<int> number{0};
+    std::atomic<bool> publishing{false};
     const auto publishNext = [&] { shopPublish(nginx, "private-load", std::to_string(number++)); };
     std::vector<std::unique_ptr<Mover>> movers;
     for (int i = 0; i < clients; ++i) {
@@ -650,8 +657,7 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     for (int i = 0; i < clients / 50; ++i) {
         polls.push_back(std::make_unique<Poll>(nginx, i));
     }
-    const auto turn = [&] {
-        publishNext();
+    const auto read = [&] {
         for (auto& one : streams) {
             one->read();
         }
@@ -659,7 +665,8 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
             one->read();
         }
     };
-    turn();
+    read();
+    publishNext();
     for (auto& one : movers) {
         one->readTo(0);
     }
@@ -674,24 +681,40 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     const auto files = openFiles(nginx);
     const std::size_t told = hooks(nginx);
 
-    for (int i = 0; i < reloads; ++i) {
+    publishing = true;
+    std::string trouble;
+    std::thread publisher([&] {
+        try {
+            while (publishing) {
+                publishNext();
+                std::this_thread::sleep_for(1ms);
+            }
+        } catch (const std::exception& e) {
+            trouble = e.what();
+        }
+    });
+    std::string late;
+    for (int i = 0; i < reloads && late.empty(); ++i) {
         const auto old = nginx.workers();
         kill(nginx.master(), SIGHUP);
         const auto deadline = Clock::now() + 60s;
-        while (!std::all_of(old.begin(), old.end(), gone)) {
-            expect(Clock::now() < deadline, "the old workers end");
-            turn();
+        try {
+            while (!std::all_of(old.begin(), old.end(), gone)) {
+                expect(Clock::now() < deadline, "the old workers end");
+                read();
+            }
+        } catch (const std::exception& e) {
+            late = e.what(); // when the thread has ended
         }
     }
+    publishing = false;
+    publisher.join();
+    expectEqual(trouble, "");
+    expectEqual(late, "");
     const int last = number - 1;
     eventually(
         [&] {
-            for (auto& one : streams) {
-                one->read();
-            }
-            for (auto& one : polls) {
-                one->read();
-            }
+            read();
             const auto there = [&](const auto& one) { return one->last() == last; };
             return std::all_of(streams.begin(), streams.end(), there) &&
                    std::all_of(polls.begin(), polls.end(), there);
