@@ -562,8 +562,7 @@ private:
         if (joined.status != Joined::Ok) {
             return false;
         }
-        extras().user.emplace();
-        User& signedIn = *extras().user;
+        User& signedIn = extras().user.emplace(User{});
         signedIn.id = data.id;
         signedIn.info = data.userInfo.value_or("");
         if (app_->pusher.watchlist) {

@@ -20,7 +20,7 @@ namespace {
 bool descriptorsLeft()
 {
     constexpr rlim_t Room = 64;
-    static_assert(Room >= 2 * Takeover::Share, "a connection may come with a file");
+    static_assert(Room >= rlim_t{2} * Takeover::Share, "a connection may come with a file");
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur <= Room) {
         return false;
