@@ -199,7 +199,8 @@ std::uint32_t Directory::takeCell()
     return header_.cellsTouched + 1 < memory_.plan().cellCount ? ++header_.cellsTouched : 0;
 }
 
-std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::uint32_t slot)
+std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::uint32_t slot,
+                                                      std::uint32_t count)
 {
     Entry& channel = memory_.entry(entry);
     std::uint32_t index = findCell(channel, slot);
@@ -216,22 +217,22 @@ std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::
         step("cell filled");
         channel.firstCell = index;
     }
-    memory_.cell(index).count = before + 1;
+    memory_.cell(index).count = before + count;
     step("subscriber counted");
     if (channel.subscribers == 0) {
         unlinkIdle(entry);
         ++header_.subscribedChannels;
     }
-    ++channel.subscribers;
-    ++header_.subscribers;
+    channel.subscribers += count;
+    header_.subscribers += count;
     return before;
 }
 
-void Directory::removeSubscriber(std::uint32_t entry, std::uint32_t slot)
+void Directory::removeSubscriber(std::uint32_t entry, std::uint32_t slot, std::uint32_t count)
 {
     const std::uint32_t cell = findCell(memory_.entry(entry), slot);
     if (cell != 0) {
-        dropSubscribers(entry, cell, 1);
+        dropSubscribers(entry, cell, count);
     }
 }
 

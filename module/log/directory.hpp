@@ -35,8 +35,9 @@ public:
     std::uint32_t resolve(ChannelRef channel) const;
 
     // How many the worker had before; nullopt if no cell is free.
-    std::optional<std::uint32_t> addSubscriber(std::uint32_t entry, std::uint32_t slot);
-    void removeSubscriber(std::uint32_t entry, std::uint32_t slot);
+    std::optional<std::uint32_t> addSubscriber(std::uint32_t entry, std::uint32_t slot,
+                                               std::uint32_t count = 1);
+    void removeSubscriber(std::uint32_t entry, std::uint32_t slot, std::uint32_t count = 1);
     // Forgets what `slot` has counted in `cells` cells from cell `from` on.
     // `vacated` hears of entries that have no subscribers any more.
     void clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t cells,

@@ -30,11 +30,15 @@ inline constexpr std::uint64_t Magic = 0x676f6c2d65726c72; // "rlre-log"
 inline constexpr LogPosition FirstPosition = 64;
 inline constexpr std::size_t CacheLine = 64;
 
+inline constexpr std::int32_t PeerPid = -1; // the slot is another node's; startTime numbers its lives
+
 struct Slot {
     alignas(CacheLine) std::atomic<std::uint32_t> inUse;
     std::atomic<std::int32_t> pid;
     std::atomic<std::uint64_t> startTime; // of the process, in clock ticks since boot; 0: not known
     std::atomic<std::int32_t> wakeFd;     // descriptor + 1; 0: none
+    std::atomic<std::uint32_t> silence;   // of another node, in beats of our own
+    char peer[MaxPeerBytes];              // its name, if pid is PeerPid; under the mutex
 
     // See wake.hpp.
     alignas(CacheLine) std::atomic<std::uint64_t> wakePosition;
@@ -60,7 +64,7 @@ struct Entry {
     std::uint8_t channelBytes;
     char name[MaxAppBytes + MaxChannelBytes]; // app, then channel
     std::uint32_t told;                       // 1: somebody outside knows that it is occupied
-    std::uint32_t spare;
+    std::uint32_t memberChanges;              // counts the comings and goings of members; wraps around
 };
 static_assert(sizeof(Entry) == 352);
 
@@ -116,9 +120,9 @@ struct Plan {
     std::uint32_t memberCount = 0;     // likewise
     std::uint32_t memberCellCount = 0; // likewise
     std::uint32_t blockCount = 0;      // likewise
-    std::uint32_t idempotencySets = 0;
+    std::uint32_t idempotencySets = 0; // of clients' keys; then those of peers' events
+    std::uint32_t peerSets = 0;
     std::uint32_t slotBytes = 0;
-    std::uint32_t spare = 0;
     // Offsets from the base.
     std::uint64_t slots = 0; // slotCount, and one more for the retired counters
     std::uint64_t buckets = 0;
@@ -156,6 +160,11 @@ struct Header {
     std::uint32_t membersTouched, memberCellsTouched, blocksTouched;
     std::uint32_t recoveries;
     std::uint32_t wakeAll; // a wake-up may have been lost: the next append wakes every worker
+    std::uint64_t peersClaimed;
+    std::uint64_t roundsAsked, keptAsked;
+    std::uint64_t leader; // pid << 32 | slot + 1; 0: nobody
+    std::int64_t
+        followedMs; // since when peers' events are followed, or their source was last found new; 0: not
 
     // Under the mutex; derived.
     std::uint32_t freeEntry;
@@ -193,9 +202,15 @@ public:
         return at<Cell>(plan().memberCells)[i];
     } // its `entry` is a member
     Block& block(std::uint32_t i) const { return at<Block>(plan().blocks)[i]; }
-    IdempotencySet& idempotencySet(std::uint64_t hash) const
+    IdempotencySet& idempotencySet(std::uint64_t hash, bool ofPeers) const
     {
-        return at<IdempotencySet>(plan().idempotency)[hash % plan().idempotencySets];
+        auto* const sets = at<IdempotencySet>(plan().idempotency);
+        return ofPeers ? sets[plan().idempotencySets + hash % plan().peerSets]
+                       : sets[hash % plan().idempotencySets];
+    }
+    IdempotencySet& idempotencySetAt(std::uint32_t i) const
+    {
+        return at<IdempotencySet>(plan().idempotency)[i];
     }
     std::uint64_t* ringWords() const { return at<std::uint64_t>(plan().ring); }
 

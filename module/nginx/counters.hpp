@@ -33,6 +33,9 @@ enum class Counter : std::size_t {
     WebhooksRefused, // the queue was full
     WebhooksDropped, // not accepted in time
     WebhookFailures, // attempts, each with a batch of events
+    PeerReceived,    // events of other nodes, as the next two
+    PeerRepeated,    // had come before
+    PeerIgnored,     // of no app or channel of this node's cluster, or invalid
     Count
 };
 
@@ -42,6 +45,7 @@ enum class Gauge : std::size_t {
     LongPoll,
     Channels,        // with subscribers in this worker
     WebhooksQueued,  // events
+    ClusterNodes,    // that this one knows, itself included; the same in all workers, of which one says it
     WebhooksFailing, // receivers whose last attempt failed, as this worker sees it
     End
 };

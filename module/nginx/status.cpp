@@ -49,6 +49,11 @@ constexpr Metric Metrics[] = {
                   "Webhook events refused by a full queue"),
     counterMetric("webhooks_dropped_total", Counter::WebhooksDropped, "Webhook events not accepted in time"),
     counterMetric("webhook_failures_total", Counter::WebhookFailures, "Failed attempts to send webhooks"),
+    counterMetric("cluster_received_total", Counter::PeerReceived, "Events of other nodes"),
+    counterMetric("cluster_repeated_total", Counter::PeerRepeated, "Events of other nodes that came again"),
+    counterMetric("cluster_ignored_total", Counter::PeerIgnored,
+                  "Messages of other nodes that were of no use"),
+    {"cluster_nodes", word(Gauge::ClusterNodes), true, "Nodes of the cluster, as this one knows"},
     {"webhooks_queued", word(Gauge::WebhooksQueued), true, "Webhook events that wait for their receiver"},
     {"webhooks_failing", word(Gauge::WebhooksFailing), true, "Receivers that fail, once a worker"},
 };

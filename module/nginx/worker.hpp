@@ -22,6 +22,7 @@
 
 namespace realtime {
 
+class Cluster;
 class Outlet;
 class PusherChannels;
 
@@ -58,6 +59,8 @@ public:
 
     // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
     Published publish(const App& app, const Publication& publication);
+    // The same for what another node has published, which no broker gets again.
+    Published relay(const App& app, const Publication& publication);
     // Appends a record that no publisher has sent, and no broker gets.
     AppendResult append(std::uint32_t index, const NewRecord& record);
     // Delivers what is in the logs at the end of this turn.
@@ -83,6 +86,7 @@ public:
     void forgetAck(std::uint64_t token) { waiters_.erase(token); }
 
     PusherChannels& pusherChannels() { return *pusherChannels_; }
+    Cluster* cluster() { return cluster_.get(); } // null: this node stands alone
     BrokerEvents& brokerEvents() { return brokerEvents_; }
     // Connections of an app over the Pusher protocol, in all workers; counted for apps with max_connections.
     void countAppConnection(const App& app, int change);
@@ -104,6 +108,9 @@ public:
 private:
     void openLogs();
     void openBrokers();
+    void openCluster();
+    std::string nodeName(const BrokerConfig& config) const;
+    static Publication withFlags(const App& app, const Publication& publication);
     void onLogEvent();
     void onBrokerEvent();
     void onTick();
@@ -134,6 +141,7 @@ private:
     std::unordered_map<std::uint64_t, AckWaiter*> waiters_;
     std::uint64_t lastToken_ = 0;
     std::unique_ptr<PusherChannels> pusherChannels_;
+    std::unique_ptr<Cluster> cluster_;
     std::unordered_map<Outlet*, ngx_msec_t> authorizing_;
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;
