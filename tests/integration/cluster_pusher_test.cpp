@@ -158,7 +158,7 @@ TEST(members_counts_and_users_are_those_of_all_nodes_and_go_with_a_node_that_die
     expectContains(bob.expect("pusher_internal:member_removed", 40s).at("data").text(), "cid");
     expect(Clock::now() - begin < 25s, "within fifteen seconds and the time of a beat");
     bob.socket().expectSilence(500ms);
-    expectEqual(nodesKnownTo(b), 2);
+    eventually([&] { return nodesKnownTo(a) == 2 && nodesKnownTo(b) == 2; }, "the status says so");
     try {
         c.reset();
     } catch (const std::exception&) { // it did not end as it should

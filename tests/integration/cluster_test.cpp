@@ -128,12 +128,13 @@ TEST(a_node_that_was_cut_off_catches_up)
     waitUntilHearing(b);
     SseClient there(b.url("/sub/room"));
     WebSocket here(a.port(), "/sub/room");
-    publish(a, "room", "before");
+    WebSocket publisher(a.port(), "/ws/room"); // one: each publisher's order is kept
+    publisher.send("before");
     expectEqual(there.receive().data, "before");
     proxy.block(true);
     eventually([&] { return b.countInErrorLog("[error]") > 0; }, "the node notices");
     for (int i = 0; i < 50; ++i) {
-        publish(a, "room", number(i));
+        publisher.send(number(i));
     }
     publish(b, "room", "from the cut-off node");
     expectEqual(there.receive().data, "from the cut-off node");
