@@ -43,7 +43,6 @@ constexpr const char* Exchange = "fault";
 
 // --- what is broken -------------------------------------------------------------------------------------------------
 
-
 // An nginx that may be killed as a whole and started again with the same files, other than Nginx.
 class Server {
 public:
