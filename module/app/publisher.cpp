@@ -31,6 +31,27 @@ BrokerEvent brokerEvent(const App& app, const Publication& publication, const Br
     return event;
 }
 
+Published outcome(const AppendResult& appended)
+{
+    Published published;
+    published.id = appended.id;
+    published.subscribers = appended.subscribers;
+    switch (appended.status) {
+    case AppendStatus::Appended:
+        break;
+    case AppendStatus::Repeated:
+        published.status = PublishStatus::Repeated;
+        break;
+    case AppendStatus::TooLarge:
+        published.status = PublishStatus::TooLarge;
+        break;
+    case AppendStatus::ChannelsFull:
+        published.status = PublishStatus::ChannelsFull;
+        break;
+    }
+    return published;
+}
+
 } // namespace
 
 Published Publisher::publish(const App& app, const Publication& publication)
@@ -48,8 +69,31 @@ Published Publisher::publish(const App& app, const Publication& publication)
         }
     }
 
-    HubLog& log = hub_.log(policy.log);
-    AppendResult appended = log.log.append(
+    AppendResult appended = append(app, publication, policy.log, false);
+    published = outcome(appended);
+    bool again = published.status == PublishStatus::Repeated && publication.token != 0;
+    if (published.status != PublishStatus::Published && !again) {
+        return published;
+    }
+
+    for (const BrokerRoute& route : *policy.brokers) {
+        // Admitted above, and only this thread fills the queues.
+        Offer offer = find(route.broker)->offer(brokerEvent(app, publication, route, policy, appended.id));
+        published.stores += offer == Offer::Queued ? 1 : 0;
+    }
+    return published;
+}
+
+Published Publisher::relay(const App& app, const Publication& publication)
+{
+    return outcome(append(app, publication, app.policyOf(publication.channel).log, true));
+}
+
+AppendResult Publisher::append(const App& app, const Publication& publication, std::uint32_t index,
+                               bool fromPeer)
+{
+    HubLog& log = hub_.log(index);
+    return log.log.append(
         {
             .app = app.id,
             .channel = publication.channel,
@@ -61,33 +105,9 @@ Published Publisher::publish(const App& app, const Publication& publication)
             .timeMs = publication.timeMs,
             .flags = publication.flags,
             .idempotencyKey = publication.idempotencyKey,
+            .fromPeer = fromPeer,
         },
         log.slot, *log.wakeUp);
-    published.id = appended.id;
-    published.subscribers = appended.subscribers;
-    switch (appended.status) {
-    case AppendStatus::Appended:
-        break;
-    case AppendStatus::Repeated:
-        published.status = PublishStatus::Repeated;
-        if (publication.token == 0) {
-            return published;
-        }
-        break;
-    case AppendStatus::TooLarge:
-        published.status = PublishStatus::TooLarge;
-        return published;
-    case AppendStatus::ChannelsFull:
-        published.status = PublishStatus::ChannelsFull;
-        return published;
-    }
-
-    for (const BrokerRoute& route : *policy.brokers) {
-        // Admitted above, and only this thread fills the queues.
-        Offer offer = find(route.broker)->offer(brokerEvent(app, publication, route, policy, appended.id));
-        published.stores += offer == Offer::Queued ? 1 : 0;
-    }
-    return published;
 }
 
 // The configuration has made sure that every route names a broker.

@@ -61,8 +61,12 @@ public:
     Publisher(Hub& hub, const std::vector<NamedBroker>& brokers) : hub_(hub), brokers_(brokers) {}
 
     Published publish(const App& app, const Publication& publication);
+    // What another node has published and its brokers have got already: to the subscribers here. The key is the
+    // peer's, see NewRecord::fromPeer.
+    Published relay(const App& app, const Publication& publication);
 
 private:
+    AppendResult append(const App& app, const Publication& publication, std::uint32_t log, bool fromPeer);
     Broker* find(std::string_view name) const;
 
     Hub& hub_;

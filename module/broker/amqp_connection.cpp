@@ -12,6 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint32_t FrameMax = 131'072;
+constexpr std::uint16_t MaxChannels = 2;
 constexpr int MaxReads = 64; // a turn; the rest is read in the next
 constexpr std::size_t MaxReplyText = 400;
 
@@ -337,7 +338,7 @@ void AmqpConnection::onTune(const amqp_connection_tune_t& tune)
         fail("it asks for frames of " + std::to_string(frameMax_) + " bytes");
         return;
     }
-    amqp_connection_tune_ok_t ok{1, frameMax_, static_cast<std::uint16_t>(heartbeat_.count())};
+    amqp_connection_tune_ok_t ok{MaxChannels, frameMax_, static_cast<std::uint16_t>(heartbeat_.count())};
     sendOrFail(AMQP_CONNECTION_TUNE_OK_METHOD, &ok);
     amqp_connection_open_t open{amqpBytes(server_.vhost), amqp_empty_bytes, 0};
     sendOrFail(AMQP_CONNECTION_OPEN_METHOD, &open);

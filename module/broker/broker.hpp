@@ -89,6 +89,8 @@ struct BrokerConfig {
     std::chrono::milliseconds drain{2'000}; // for the destructor
     std::string node;                       // header `node`: host name and the like
     SpoolConfig spool;
+    bool cluster = false;    // nodes that share the exchange act as one: see broker/peer_feed.hpp
+    std::string clusterNode; // this one's name; empty: one is made of `node`
 };
 
 // What a broker gets of one event (design 1.5).

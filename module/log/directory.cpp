@@ -181,21 +181,23 @@ void Directory::unlinkIdle(std::uint32_t index)
         entry.idlePrevious;
 }
 
-std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::uint32_t slot)
+std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::uint32_t slot,
+                                                      std::uint32_t count)
 {
     Entry& channel = memory_.entry(entry);
     const std::uint32_t index = cells().findOrAdd(channel.firstCell, entry, slot);
     if (index == 0) {
         return std::nullopt;
     }
-    const std::uint32_t before = cells().at(index).count++;
+    const std::uint32_t before = cells().at(index).count;
+    cells().at(index).count += count;
     step("subscriber counted");
     if (channel.subscribers == 0) {
         unlinkIdle(entry);
         ++header_.subscribedChannels;
     }
-    ++channel.subscribers;
-    ++header_.subscribers;
+    channel.subscribers += count;
+    header_.subscribers += count;
     return before;
 }
 
@@ -205,11 +207,11 @@ std::optional<std::uint32_t> Directory::moveSubscriber(std::uint32_t entry, std:
     return cells().move(memory_.entry(entry).firstCell, entry, from, slot);
 }
 
-void Directory::removeSubscriber(std::uint32_t entry, std::uint32_t slot)
+void Directory::removeSubscriber(std::uint32_t entry, std::uint32_t slot, std::uint32_t count)
 {
     const std::uint32_t cell = cells().find(memory_.entry(entry).firstCell, slot);
     if (cell != 0) {
-        dropSubscribers(entry, cell, 1);
+        dropSubscribers(entry, cell, count);
     }
 }
 

@@ -36,8 +36,9 @@ public:
     std::uint32_t resolve(ChannelRef channel) const;
 
     // How many the worker had before; nullopt if no cell is free.
-    std::optional<std::uint32_t> addSubscriber(std::uint32_t entry, std::uint32_t slot);
-    void removeSubscriber(std::uint32_t entry, std::uint32_t slot);
+    std::optional<std::uint32_t> addSubscriber(std::uint32_t entry, std::uint32_t slot,
+                                               std::uint32_t count = 1);
+    void removeSubscriber(std::uint32_t entry, std::uint32_t slot, std::uint32_t count = 1);
     // Counts one of the subscribers of `from` for `slot` instead, and returns how many that had before; nullopt if
     // `from` has none, or no cell is free.
     std::optional<std::uint32_t> moveSubscriber(std::uint32_t entry, std::uint32_t from, std::uint32_t slot);

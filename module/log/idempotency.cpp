@@ -30,7 +30,7 @@ IdempotencyTable::Digest IdempotencyTable::digest(const NewRecord& record) const
             .add(record.idempotencyKey)
             .finish();
     };
-    return {half(3), half(5)};
+    return {{half(3), half(5)}, record.fromPeer};
 }
 
 const IdempotencyCell* IdempotencyTable::find(const Digest& digest, std::int64_t nowMs) const
@@ -71,8 +71,8 @@ void IdempotencyTable::put(const Digest& digest, std::int64_t nowMs, MessageId i
 
 void IdempotencyTable::dropUnpublished(LogPosition head)
 {
-    for (std::uint32_t i = 0; i < memory_.plan().idempotencySets; ++i) {
-        for (IdempotencyCell& cell : memory_.idempotencySet(i).cells) {
+    for (std::uint32_t i = 0; i < memory_.plan().idempotencySets + memory_.plan().peerSets; ++i) {
+        for (IdempotencyCell& cell : memory_.idempotencySetAt(i).cells) {
             if (cell.position >= head) {
                 cell.offset = 0;
             }

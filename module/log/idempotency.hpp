@@ -1,6 +1,7 @@
 // Which idempotency keys were seen lately, and what id their event got: a small set-associative table. A key is
 // known by 128 bits of keyed hash. Where more keys than cells meet, the oldest is forgotten: deduplication is a
-// promise for the window as far as memory allows, the log's only such.
+// promise for the window as far as memory allows, the log's only such. Events of other nodes have a table of their own,
+// so that many of them do not push out clients' keys.
 //
 // Thread     digest() any, the rest under the log's mutex.
 #pragma once
@@ -15,7 +16,11 @@ namespace realtime::sharedlog {
 
 class IdempotencyTable {
 public:
-    using Digest = std::array<std::uint64_t, 2>;
+    struct Digest {
+        std::array<std::uint64_t, 2> words{};
+        bool ofPeer = false; // which of the two tables
+        std::uint64_t operator[](std::size_t i) const { return words[i]; }
+    };
 
     explicit IdempotencyTable(Memory memory) : memory_(memory) {}
 
@@ -28,7 +33,10 @@ public:
     void dropUnpublished(LogPosition head);
 
 private:
-    IdempotencySet& set(const Digest& digest) const { return memory_.idempotencySet(digest[0]); }
+    IdempotencySet& set(const Digest& digest) const
+    {
+        return memory_.idempotencySet(digest[0], digest.ofPeer);
+    }
     Memory memory_;
 };
 

@@ -30,6 +30,8 @@ inline constexpr std::uint64_t Magic = 0x676f6c2d65726c72; // "rlre-log"
 inline constexpr LogPosition FirstPosition = 64;
 inline constexpr std::size_t CacheLine = 64;
 
+inline constexpr std::int32_t PeerPid = -1; // the slot is another node's; startTime numbers its lives
+
 struct Slot {
     alignas(CacheLine) std::atomic<std::uint32_t> inUse;
     std::atomic<std::int32_t> pid;
@@ -38,7 +40,9 @@ struct Slot {
     // Of a worker that takes connections: the words it knows (0: it takes none), and its generation.
     std::atomic<std::uint32_t> takeoverVersion;
     std::atomic<std::uint64_t> generation;
-    std::atomic<std::uint64_t> taken; // connections that others have taken from this worker
+    std::atomic<std::uint64_t> taken;   // connections that others have taken from this worker
+    std::atomic<std::uint32_t> silence; // of another node, in beats of our own
+    char peer[MaxPeerBytes];            // its name, if pid is PeerPid; under the mutex
 
     // See wake.hpp.
     alignas(CacheLine) std::atomic<std::uint64_t> wakePosition;
@@ -64,7 +68,7 @@ struct Entry {
     std::uint8_t channelBytes;
     char name[MaxAppBytes + MaxChannelBytes]; // app, then channel
     std::uint32_t told;                       // 1: somebody outside knows that it is occupied
-    std::uint32_t spare;
+    std::uint32_t memberChanges;              // counts the comings and goings of members; wraps around
 };
 static_assert(sizeof(Entry) == 352);
 
@@ -120,9 +124,9 @@ struct Plan {
     std::uint32_t memberCount = 0;     // likewise
     std::uint32_t memberCellCount = 0; // likewise
     std::uint32_t blockCount = 0;      // likewise
-    std::uint32_t idempotencySets = 0;
+    std::uint32_t idempotencySets = 0; // of clients' keys; then those of peers' events
+    std::uint32_t peerSets = 0;
     std::uint32_t slotBytes = 0;
-    std::uint32_t spare = 0;
     // Offsets from the base.
     std::uint64_t slots = 0; // slotCount, and one more for the retired counters
     std::uint64_t buckets = 0;
@@ -164,6 +168,11 @@ struct Header {
     std::uint32_t membersTouched, memberCellsTouched, blocksTouched;
     std::uint32_t recoveries;
     std::uint32_t wakeAll; // a wake-up may have been lost: the next append wakes every worker
+    std::uint64_t peersClaimed;
+    std::uint64_t roundsAsked, keptAsked;
+    std::uint64_t leader; // pid << 32 | slot + 1; 0: nobody
+    std::int64_t
+        followedMs; // since when peers' events are followed, or their source was last found new; 0: not
 
     // Under the mutex; derived.
     std::uint32_t freeEntry;
@@ -201,9 +210,15 @@ public:
         return at<Cell>(plan().memberCells)[i];
     } // its `entry` is a member
     Block& block(std::uint32_t i) const { return at<Block>(plan().blocks)[i]; }
-    IdempotencySet& idempotencySet(std::uint64_t hash) const
+    IdempotencySet& idempotencySet(std::uint64_t hash, bool ofPeers) const
     {
-        return at<IdempotencySet>(plan().idempotency)[hash % plan().idempotencySets];
+        auto* const sets = at<IdempotencySet>(plan().idempotency);
+        return ofPeers ? sets[plan().idempotencySets + hash % plan().peerSets]
+                       : sets[hash % plan().idempotencySets];
+    }
+    IdempotencySet& idempotencySetAt(std::uint32_t i) const
+    {
+        return at<IdempotencySet>(plan().idempotency)[i];
     }
     std::uint64_t* ringWords() const { return at<std::uint64_t>(plan().ring); }
 

@@ -62,6 +62,7 @@ bool Presence::connect(std::uint32_t member, std::uint32_t slot)
     }
     cells().at(index).count++;
     step("member counted");
+    memory_.entry(row.entry).memberChanges++;
     if (row.connections++ == 0) {
         memory_.entry(row.entry).members++;
     }
@@ -77,6 +78,7 @@ void Presence::disconnect(std::uint32_t member, std::uint32_t slot)
     }
     cells().at(index).count--;
     step("member gone");
+    memory_.entry(row.entry).memberChanges++;
     if (cells().at(index).count == 0) {
         cells().remove(row.firstCell, index);
     }
@@ -134,6 +136,24 @@ std::vector<Member> Presence::list(std::uint32_t entry) const
     for (std::uint32_t i = memory_.entry(entry).firstMember; i != 0; i = memory_.member(i).next) {
         const MemberRow& row = memory_.member(i);
         if (row.connections > 0) {
+            std::string text;
+            readBlocks(row, text);
+            members.push_back({text.substr(0, row.idBytes), text.substr(row.idBytes)});
+        }
+    }
+    return members;
+}
+
+std::vector<Member> Presence::listOwn(std::uint32_t entry) const
+{
+    std::vector<Member> members;
+    for (std::uint32_t i = memory_.entry(entry).firstMember; i != 0; i = memory_.member(i).next) {
+        const MemberRow& row = memory_.member(i);
+        bool own = false;
+        for (std::uint32_t cell = row.firstCell; cell != 0; cell = memory_.memberCell(cell).next) {
+            own |= memory_.slot(memory_.memberCell(cell).slot).pid.load(std::memory_order_relaxed) != PeerPid;
+        }
+        if (own) {
             std::string text;
             readBlocks(row, text);
             members.push_back({text.substr(0, row.idBytes), text.substr(row.idBytes)});
@@ -241,6 +261,7 @@ void Presence::rebuild()
     for (std::uint32_t i = 1; i <= header_.entriesTouched; ++i) {
         memory_.entry(i).firstMember = 0;
         memory_.entry(i).members = 0;
+        memory_.entry(i).memberChanges++; // perhaps
     }
     std::vector<bool> blocksInUse(std::size_t{header_.blocksTouched} + 1);
     rebuildRows(blocksInUse);

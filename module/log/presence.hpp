@@ -39,7 +39,8 @@ public:
     std::uint32_t connections(std::uint32_t member) const { return memory_.member(member).connections; }
     std::uint32_t connections(std::uint32_t member, std::uint32_t slot) const;
     std::string userId(std::uint32_t member) const;
-    std::vector<Member> list(std::uint32_t entry) const; // those with connections
+    std::vector<Member> list(std::uint32_t entry) const;    // those with connections
+    std::vector<Member> listOwn(std::uint32_t entry) const; // those with connections to workers of this node
     bool told(std::uint32_t member) const { return memory_.member(member).told != 0; }
     void setTold(std::uint32_t member, bool told);
 

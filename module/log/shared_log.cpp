@@ -23,6 +23,7 @@ namespace {
 
 constexpr std::uint64_t DirectoryShare = 4; // a quarter of the zone
 constexpr std::uint64_t IdempotencyShare = 64;
+constexpr std::uint64_t PeerShare = 256;
 constexpr std::uint64_t CellsPerEntry = 2; // most channels have their subscribers on one or two workers
 constexpr std::uint64_t RingShare = 2;     // at least half
 constexpr std::uint64_t PresenceShare = 16;
@@ -48,6 +49,8 @@ Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
     plan.bucketCount = std::bit_ceil(plan.entryCount);
     plan.idempotencySets =
         static_cast<std::uint32_t>(std::min(totalBytes / IdempotencyShare / sizeof(IdempotencySet), most));
+    plan.peerSets =
+        static_cast<std::uint32_t>(std::min(totalBytes / PeerShare / sizeof(IdempotencySet), most));
 
     constexpr std::uint64_t MemberBytes =
         sizeof(MemberRow) + CellsPerEntry * sizeof(Cell) + BlocksPerMember * sizeof(Block);
@@ -63,7 +66,8 @@ Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
     plan.memberCells = roundUp(plan.members + std::uint64_t{plan.memberCount} * sizeof(MemberRow));
     plan.blocks = roundUp(plan.memberCells + std::uint64_t{plan.memberCellCount} * sizeof(Cell));
     plan.idempotency = roundUp(plan.blocks + std::uint64_t{plan.blockCount} * sizeof(Block));
-    plan.ring = roundUp(plan.idempotency + std::uint64_t{plan.idempotencySets} * sizeof(IdempotencySet));
+    plan.ring = roundUp(plan.idempotency +
+                        (std::uint64_t{plan.idempotencySets} + plan.peerSets) * sizeof(IdempotencySet));
     plan.ringBytes = plan.ring < totalBytes ? (totalBytes - plan.ring) & ~std::uint64_t{7} : 0;
     return plan;
 }

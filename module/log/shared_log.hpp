@@ -36,7 +36,7 @@ inline constexpr std::size_t MaxAppBytes = 64;
 inline constexpr std::size_t MaxChannelBytes = 216; // 200 for users; "#server-to-user-" + a 200-byte id
 
 // Bump at any change of what the bytes mean: processes of two builds may meet at one mapping.
-inline constexpr std::uint32_t LogLayoutVersion = 4;
+inline constexpr std::uint32_t LogLayoutVersion = 5;
 
 // Byte position of a record since the log was made: grows for ever, index in the ring is position % ring size.
 // 0 means "none" (the first record is not at 0).
@@ -54,6 +54,8 @@ struct NewRecord {
     std::int64_t timeMs = 0;         // Unix milliseconds
     std::uint32_t flags = 0;         // the caller's, handed back as it is
     std::string_view idempotencyKey; // empty: none. Scoped to app and channel; kept for IdempotencyWindowMs
+    bool fromPeer =
+        false; // the key is not a client's but tells events of other nodes apart: it has its own table
 };
 
 inline constexpr std::int64_t IdempotencyWindowMs = 300'000;
@@ -140,6 +142,8 @@ struct ChannelInfo {
 };
 
 // --- presence: the users of a channel, each once however many connections it has, in all workers together
+
+inline constexpr std::size_t MaxPeerBytes = 96; // of a node's name
 
 inline constexpr std::size_t MaxMemberIdBytes = 512; // 128 characters
 inline constexpr std::size_t MaxMemberInfoBytes = 8192;
@@ -276,7 +280,7 @@ public:
     // Words of `slot`, or (retiredCounters) the sum of those given up. Relaxed atomics; any process may read.
     std::span<std::atomic<std::uint64_t>, SlotCounters> slotCounters(std::uint32_t slot) const;
     std::span<std::atomic<std::uint64_t>, SlotCounters> retiredCounters() const;
-    bool slotInUse(std::uint32_t slot) const;
+    bool slotInUse(std::uint32_t slot) const; // by a worker
     std::int32_t slotPid(std::uint32_t slot) const;
     // The lowest slot in use: its worker does what one of them is to do for all. NoSlot: there is none.
     std::uint32_t firstSlotInUse() const;
@@ -317,6 +321,71 @@ public:
     AppendResult append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp);
     // The size of the largest record, its fixed header (72 bytes) and all its strings together.
     std::size_t maxRecordBytes() const;
+
+    // --- other nodes (peers.cpp) ------------------------------------------------------------------------------
+    // The same for all who share this log, another for every other one and after it was made anew.
+    std::uint64_t identity() const;
+    // For who follows a source that keeps events while nobody follows, and has found it there or `fresh`: true if this
+    // log has followed it before and it is fresh, so that events may be lost. Workers that find it so within
+    // FreshSourceMs have found one thing, and one of them is told.
+    static constexpr std::int64_t FreshSourceMs = 5000;
+    bool followSource(bool fresh, std::int64_t nowMs);
+    // Events of the channel are lost: leaves a hole in its offsets and appends `notice` behind it, so that every
+    // reader, now or later, sees that something is missing.
+    void tear(ChannelRef channel, const NewRecord& notice, WakeUp& wakeUp);
+
+    // Another node has a slot as a worker has: the subscribers and members that it has of channels are counted there, so
+    // that all sums, snapshots and announcements are of all nodes. Nobody is woken for it. One writer at a time.
+    // NoSlot: the name is too long, or all slots are taken. `fresh`: it was not known.
+    std::uint32_t claimPeer(std::string_view node, bool& fresh);
+    std::uint32_t findPeer(std::string_view node) const; // NoSlot: not known
+    // A peer is dead when it has been silent for so many beats of this node's own: hearPeer() ends its silence,
+    // countBeat() adds one to everybody's. Returns the names of those silent for `most` or more.
+    void hearPeer(std::uint32_t slot);
+    std::vector<std::string> countBeat(std::uint32_t most);
+    std::vector<std::string> peers() const;
+    // As reclaimDeadSlots() does for a dead worker.
+    void releasePeer(std::string_view node, Reaper* reaper, WakeUp& wakeUp);
+    struct PeerChange {
+        ChannelRef channel;
+        std::uint32_t before = 0, after = 0; // subscribers of all nodes
+    };
+    // nullopt: no room.
+    std::optional<PeerChange> setPeerSubscribers(std::uint32_t slot, std::string_view app,
+                                                 std::string_view channel, std::uint32_t count);
+    // Whether the user is there on that node. True: it was not present at all and is now, or the other way round, and
+    // `announcement` was appended. The channel must have subscribers of the peer.
+    bool setPeerMember(std::uint32_t slot, ChannelRef channel, std::string_view userId, std::string_view info,
+                       bool present, const NewRecord& announcement, WakeUp& wakeUp);
+    // What a peer has, for forgetting what it no longer says. (Copies all: not often.)
+    struct PeerRow {
+        std::string app, channel;
+        std::uint32_t subscribers = 0;
+        std::vector<std::string> members;
+    };
+    std::vector<PeerRow> peerRows(std::uint32_t slot) const;
+
+    // One worker at a time speaks for the node: true if it is the one that holds `slot`, from now on or still. It is until
+    // it gives it up or its slot is freed.
+    bool lead(std::uint32_t slot);
+    void giveUpLead(std::uint32_t slot);
+    // How often any worker has asked the one that leads to tell all; `kept`: with what cache channels keep.
+    struct Asked {
+        std::uint64_t rounds = 0, kept = 0;
+    };
+    void askForRound(bool kept);
+    Asked asked() const;
+
+    // What this node's own workers have: entries from..from+count-1 of the directory, free ones with epoch 0; fewer at
+    // its end. `memberChanges` differs if somebody of the node has come or gone since.
+    struct LocalRow {
+        ChannelRef channel;
+        std::uint32_t subscribers = 0, memberChanges = 0;
+    };
+    std::vector<LocalRow> localRows(std::uint32_t from, std::uint32_t count) const;
+    std::uint32_t localSubscribers(ChannelRef channel) const;
+    std::vector<Member> localMembers(ChannelRef channel) const;
+    bool channelName(ChannelRef channel, std::string& app, std::string& name) const; // false: it is gone
 
     // --- subscribe --------------------------------------------------------------------------------------------
     // Counts one more subscriber of the channel in the worker's cell, making the channel if need be.

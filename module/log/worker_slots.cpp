@@ -242,7 +242,8 @@ std::uint32_t SharedLog::reclaimDeadSlots(Reaper* reaper, WakeUp* wakeUp)
         }
         const ProcessIdentity process{slot.pid.load(std::memory_order_relaxed),
                                       slot.startTime.load(std::memory_order_relaxed)};
-        if (!isAlive(process) && SlotRelease(memory, i, process).run(reaper, wakeUp)) {
+        if (process.pid != PeerPid && !isAlive(process) &&
+            SlotRelease(memory, i, process).run(reaper, wakeUp)) {
             ++reclaimed;
         }
     }
@@ -258,6 +259,16 @@ std::uint32_t SharedLog::reclaimDeadSlots(Reaper* reaper, WakeUp* wakeUp)
     return reclaimed;
 }
 
+void SharedLog::releasePeer(std::string_view node, Reaper* reaper, WakeUp& wakeUp)
+{
+    const std::uint32_t slot = findPeer(node);
+    if (slot != NoSlot) {
+        const Memory memory(base_);
+        SlotRelease(memory, slot, {PeerPid, memory.slot(slot).startTime.load(std::memory_order_relaxed)})
+            .run(reaper, &wakeUp);
+    }
+}
+
 std::span<std::atomic<std::uint64_t>, SharedLog::SlotCounters>
 SharedLog::slotCounters(std::uint32_t slot) const
 {
@@ -271,7 +282,8 @@ std::span<std::atomic<std::uint64_t>, SharedLog::SlotCounters> SharedLog::retire
 
 bool SharedLog::slotInUse(std::uint32_t slot) const
 {
-    return slot < slots() && Memory(base_).slot(slot).inUse.load(std::memory_order_acquire) != 0;
+    return slot < slots() && Memory(base_).slot(slot).inUse.load(std::memory_order_acquire) != 0 &&
+           Memory(base_).slot(slot).pid.load(std::memory_order_relaxed) != PeerPid;
 }
 
 std::int32_t SharedLog::slotPid(std::uint32_t slot) const

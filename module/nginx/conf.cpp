@@ -522,6 +522,13 @@ ngx_command_t commands[] = {
       0,
       nullptr },
 
+    { ngx_string("cluster"),
+      InBroker|NGX_CONF_TAKE12,
+      brokerDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
     { ngx_string("tls_ca"),
       InBroker|NGX_CONF_TAKE1,
       brokerDirective,

@@ -281,6 +281,57 @@ void setConfirm(BrokerConfig& broker, std::span<ngx_str_t> arguments)
     }
 }
 
+// cluster on|off [node=NAME]
+void setCluster(const MainConf& main, BrokerConfig& broker, std::span<ngx_str_t> arguments)
+{
+    std::string_view word = view(arguments[1]);
+    if (word != "on" && word != "off") {
+        throw ConfError("invalid value " + quoted(word) + " in \"cluster\": on or off");
+    }
+    broker.cluster = word == "on";
+    if (arguments.size() > 2) {
+        std::string_view name = view(arguments[2]);
+        constexpr std::string_view Allowed =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_";
+        if (!takePrefix(name, "node=") || !broker.cluster) {
+            throw ConfError("invalid parameter " + quoted(view(arguments[2])));
+        }
+        if (name.empty() || name.size() > 64 || name.find_first_not_of(Allowed) != std::string_view::npos) {
+            throw ConfError("invalid node name " + quoted(name) + ": 1 to 64 letters, digits, dots, - and _");
+        }
+        broker.clusterNode = name;
+    }
+    for (const auto& other : main.brokers) {
+        if (broker.cluster && &other->config != &broker && other->config.cluster) {
+            throw ConfError("\"cluster on\" stands in realtime_broker " + quoted(other->config.name) +
+                            " already: a node is part of one cluster");
+        }
+    }
+}
+
+// Its own queue must be able to get everything.
+void checkCluster(const BrokerConfig& broker)
+{
+    if (!broker.cluster) {
+        return;
+    }
+    const std::string block = "realtime_broker " + quoted(broker.name) + " with \"cluster on\" ";
+    if (broker.servers.front().scheme == BrokerServer::Scheme::Sqlite) {
+        throw ConfError(block + "needs an amqp server: nodes cannot share a sqlite file");
+    }
+    std::vector<ExchangeConfig> exchanges = broker.moreExchanges;
+    exchanges.push_back(broker.exchange);
+    for (const ExchangeConfig& exchange : exchanges) {
+        if (exchange.type == "direct") {
+            throw ConfError(block + "cannot hear all of exchange " + quoted(exchange.name) +
+                            ": topic, fanout or headers is wanted, not direct");
+        }
+        if (exchange.name == broker.exchange.name + ".cluster") {
+            throw ConfError(block + "uses exchange " + quoted(exchange.name) + " itself");
+        }
+    }
+}
+
 void setTls(ngx_conf_t* cf, BrokerConfig& broker, std::span<ngx_str_t> arguments)
 {
     if (view(arguments[0]) == "tls_ca") {
@@ -304,6 +355,7 @@ void checkBroker(const BrokerConfig& broker)
     if (broker.servers.empty()) {
         throw ConfError("realtime_broker " + quoted(broker.name) + " needs a \"server\"");
     }
+    checkCluster(broker);
     for (const QueueConfig& queue : broker.queues) {
         if (!queue.exchange.empty() && !hasExchange(broker, queue.exchange)) {
             throw ConfError("queue " + quoted(queue.name) + " names an unknown exchange " +
@@ -612,6 +664,8 @@ char* brokerDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
             setConfirm(broker.config, arguments);
         } else if (name == "heartbeat") {
             setHeartbeat(broker.config, view(arguments[1]));
+        } else if (name == "cluster") {
+            setCluster(*static_cast<MainConf*>(data), broker.config, arguments);
         } else {
             setTls(cf, broker.config, arguments);
         }

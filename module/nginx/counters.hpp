@@ -37,6 +37,9 @@ enum class Counter : std::size_t {
     DeliveryWaited,  // deliveries that their subscriber's socket did not take at once
     HandedOver,      // WebSockets that a reload has moved here from another worker
     HandOverFailed,  // WebSockets that a reload could not move: closed or asked to reconnect
+    PeerReceived,    // events of other nodes, as the next two
+    PeerRepeated,    // had come before
+    PeerIgnored,     // of no app or channel of this node's cluster, or invalid
     Count
 };
 
@@ -46,6 +49,7 @@ enum class Gauge : std::size_t {
     LongPoll,
     Channels,        // with subscribers in this worker
     WebhooksQueued,  // events
+    ClusterNodes,    // that this one knows, itself included; the same in all workers, of which one says it
     WebhooksFailing, // receivers whose last attempt failed, as this worker sees it
     SlowSubscribers, // for whom something has waited for a while
     WaitingBytes,    // for them

@@ -1,6 +1,7 @@
 // realtime_pusher api: the REST API of the Pusher protocol. What is asked and how it is answered is in
 // wire/pusher_rest; this carries it out.
 #include "nginx/body.hpp"
+#include "nginx/cluster.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/pusher_channels.hpp"
@@ -241,16 +242,10 @@ private:
         if (auto error = pusher::checkTerminate(target_)) {
             return refuse(r_, *error);
         }
-        std::string channel = PusherChannels::userChannel(target_.name);
-        auto info = infoOf(channel);
-        if (info && info->subscribers > 0) {
-            NewRecord record;
-            record.app = app_.id;
-            record.channel = channel;
-            record.event = "terminate";
-            record.timeMs = Worker::nowMs();
-            record.flags = record_flag::Internal | record_flag::Transient | record_flag::Control;
-            Worker::current()->append(app_.policyOf(channel).log, record);
+        Worker& worker = *Worker::current();
+        worker.pusherChannels().terminate(app_, target_.name);
+        if (worker.cluster() != nullptr) {
+            worker.cluster()->terminate(app_, target_.name);
         }
         return succeed(r_, pusher::EmptyBody);
     }

@@ -112,12 +112,16 @@ void PusherChannels::tellOccupied(const App& app, const LocalChannel& channel)
     }
 }
 
-void PusherChannels::left(const App& app, std::string_view channel, ChannelRef, std::uint32_t log,
+void PusherChannels::left(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t log,
                           std::uint32_t subscribers)
 {
     if (subscribers > 0) {
         tellCount(app, channel, log, subscribers);
-    } else if (hasWebhooks(app) && !isUserChannel(channel)) {
+    }
+    // Those of other nodes may be on their way out as well: whoever goes last cannot know that it does.
+    const bool none = subscribers == 0 ||
+                      (worker_.cluster() != nullptr && worker_.hub().log(log).log.localSubscribers(ref) == 0);
+    if (none && hasWebhooks(app) && !isUserChannel(channel)) {
         departLater(app, channel, {});
     }
 }
@@ -143,10 +147,10 @@ void PusherChannels::tellCount(const App& app, std::string_view channel, std::ui
 }
 
 // The record itself carries the count: the log notes it at the instant of the append.
-void PusherChannels::announceCount(const App& app, std::string_view channel, std::uint32_t log)
+void PusherChannels::announceCount(const App& app, std::string_view channel, std::uint32_t log, bool quiet)
 {
     AppendResult result = worker_.append(log, internalRecord(app.id, channel, SubscriptionCountEvent, {}));
-    if (hasWebhooks(app)) {
+    if (hasWebhooks(app) && !quiet) {
         WebhookEvent event = webhookEvent(WebhookName::SubscriptionCount, channel);
         event.subscriptionCount = result.subscribers;
         tell(app, event);
@@ -185,7 +189,7 @@ void PusherChannels::leave(const App& app, std::string_view channel, ChannelRef 
     bool last = log.log.leaveMember(log.slot, ref, userId,
                                     internalRecord(app.id, channel, MemberRemoved, data), *log.wakeUp);
     worker_.drainSoon();
-    if (last && hasWebhooks(app)) {
+    if ((last || worker_.cluster() != nullptr) && hasWebhooks(app)) {
         departLater(app, channel, userId);
     }
 }
@@ -216,6 +220,72 @@ void PusherChannels::userChanged(const App& app, std::string_view userId)
         record.flags |= record_flag::Control;
         worker_.append(log, record);
     }
+}
+
+void PusherChannels::terminate(const App& app, std::string_view userId)
+{
+    std::string channel = userChannel(userId);
+    std::uint32_t log = app.policyOf(channel).log;
+    auto connections = worker_.hub().log(log).log.find(app.id, channel);
+    if (connections && connections->subscribers > 0) {
+        NewRecord record = internalRecord(app.id, channel, "terminate", {});
+        record.flags |= record_flag::Control;
+        worker_.append(log, record);
+    }
+}
+
+// --- other nodes ------------------------------------------------------------------------------------------------
+
+void PusherChannels::peerSubscribers(const App& app, std::string_view channel, std::uint32_t log,
+                                     const SharedLog::PeerChange& change)
+{
+    const bool nowOccupied = change.before == 0 && change.after > 0;
+    const bool nowVacated = change.before > 0 && change.after == 0;
+    if (auto userId = pusher::serverToUserId(channel)) {
+        if (nowOccupied || nowVacated) {
+            userChanged(app, *userId);
+        }
+        return;
+    }
+    if (hasWebhooks(app) && nowOccupied) {
+        worker_.hub().log(log).log.tellOccupied(change.channel);
+    }
+    if (hasWebhooks(app) && nowVacated) {
+        departLater(app, channel, {}, true);
+    }
+    if (change.before != change.after && change.after > 0 && app.pusher.subscriptionCount &&
+        !pusher::classify(channel).presence) {
+        announceCount(app, channel, log, true);
+    }
+}
+
+void PusherChannels::peerMember(const App& app, std::uint32_t slot, std::uint32_t index,
+                                std::string_view channel, ChannelRef ref, std::string_view userId,
+                                std::string_view info, bool present)
+{
+    std::string data = memberJson(userId, present ? (info.empty() ? "{}" : info) : std::string_view());
+    NewRecord announcement = internalRecord(app.id, channel, present ? MemberAdded : MemberRemoved, data);
+    HubLog& log = worker_.hub().log(index);
+    if (!log.log.setPeerMember(slot, ref, userId, info, present, announcement, *log.wakeUp)) {
+        return;
+    }
+    worker_.drainSoon();
+    if (hasWebhooks(app) && present) {
+        log.log.tellMemberAdded(ref, userId);
+    } else if (hasWebhooks(app)) {
+        departLater(app, channel, userId, true);
+    }
+}
+
+void PusherChannels::forgetPeer(std::string_view node, bool tells)
+{
+    quietReaping_ = !tells;
+    for (std::uint32_t i = 0; i < worker_.hub().logCount(); i++) {
+        HubLog& log = worker_.hub().log(i);
+        log.log.releasePeer(node, this, *log.wakeUp);
+    }
+    quietReaping_ = false;
+    worker_.drainSoon();
 }
 
 // --- webhooks ---------------------------------------------------------------------------------------------------
@@ -254,12 +324,14 @@ void PusherChannels::tell(const App& app, const WebhookEvent& event)
     }
 }
 
-void PusherChannels::departLater(const App& app, std::string_view channel, std::string_view userId)
+void PusherChannels::departLater(const App& app, std::string_view channel, std::string_view userId,
+                                 bool quiet)
 {
     if (departures_.empty()) {
         departing_.after(Grace, true); // whoever is to tell of it must not end before
     }
-    departures_.push_back({ngx_current_msec + Grace, app.id, std::string(channel), std::string(userId)});
+    departures_.push_back(
+        {ngx_current_msec + Grace, app.id, std::string(channel), std::string(userId), quiet});
 }
 
 void PusherChannels::depart(const Departure& departure)
@@ -275,10 +347,10 @@ void PusherChannels::depart(const Departure& departure)
     }
     SharedLog& writable = worker_.hub().log(app->policyOf(departure.channel).log).log;
     if (departure.userId.empty()) {
-        if (writable.tellVacated(info->channel)) {
+        if (writable.tellVacated(info->channel) && !departure.quiet) {
             tell(*app, webhookEvent(WebhookName::ChannelVacated, departure.channel));
         }
-    } else if (writable.tellMemberRemoved(info->channel, departure.userId)) {
+    } else if (writable.tellMemberRemoved(info->channel, departure.userId) && !departure.quiet) {
         tell(*app, webhookEvent(WebhookName::MemberRemoved, departure.channel, departure.userId));
     }
 }
@@ -334,7 +406,7 @@ void PusherChannels::memberGone(std::string_view app, std::string_view channel, 
     worker_.drainSoon();
     const App* known = appOf(app);
     if (known != nullptr && hasWebhooks(*known)) {
-        departLater(*known, channel, userId);
+        departLater(*known, channel, userId, quietReaping_);
     }
 }
 
@@ -347,7 +419,7 @@ void PusherChannels::channelVacated(std::string_view app, std::string_view chann
     if (auto userId = pusher::serverToUserId(channel)) {
         userChanged(*known, *userId);
     } else if (hasWebhooks(*known) && !isUserChannel(channel)) {
-        departLater(*known, channel, {});
+        departLater(*known, channel, {}, quietReaping_);
     }
 }
 

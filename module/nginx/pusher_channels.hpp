@@ -59,6 +59,18 @@ public:
     // How many connections a user has signed in with.
     std::uint32_t userConnections(const App& app, std::string_view userId) const;
 
+    // Closes the connections that a user has on this node.
+    void terminate(const App& app, std::string_view userId);
+
+    // Another node's subscribers or members of a channel have changed. The webhooks are that node's to send; here it is
+    // only noted that they were told.
+    void peerSubscribers(const App& app, std::string_view channel, std::uint32_t log,
+                         const SharedLog::PeerChange& change);
+    void peerMember(const App& app, std::uint32_t slot, std::uint32_t log, std::string_view channel,
+                    ChannelRef ref, std::string_view userId, std::string_view info, bool present);
+    // Another node is dead. `tells`: this one sends the webhooks about what was there only.
+    void forgetPeer(std::string_view node, bool tells);
+
     // Cleans up after dead workers. Called now and then, as tick().
     void reap();
     void tick();
@@ -74,6 +86,7 @@ private:
     struct Departure {
         ngx_msec_t due;
         std::string app, channel, userId; // no user: the channel itself
+        bool quiet;                       // another node sends the webhook
     };
 
     bool onMemberGone(std::string_view app, std::string_view channel, std::string_view userId,
@@ -84,9 +97,9 @@ private:
     static bool hasWebhooks(const App& app) { return !app.pusher.webhooks.empty(); }
     void tell(const App& app, const pusher::WebhookEvent& event);
     void tellCount(const App& app, std::string_view channel, std::uint32_t log, std::uint32_t subscribers);
-    void announceCount(const App& app, std::string_view channel, std::uint32_t log);
+    void announceCount(const App& app, std::string_view channel, std::uint32_t log, bool quiet = false);
     void tellOccupied(const App& app, const LocalChannel& channel);
-    void departLater(const App& app, std::string_view channel, std::string_view userId);
+    void departLater(const App& app, std::string_view channel, std::string_view userId, bool quiet = false);
     void departDue();
     void depart(const Departure& departure);
 
@@ -101,6 +114,7 @@ private:
     };
     std::map<std::pair<std::string, std::string>, Told> counts_; // by app and channel
     std::map<std::pair<std::string, std::string>, ngx_msec_t> misses_;
+    bool quietReaping_ = false;
     std::string removal_; // what onMemberGone() hands out
 };
 

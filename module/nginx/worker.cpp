@@ -1,5 +1,6 @@
 #include "nginx/worker.hpp"
 
+#include "nginx/cluster.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/handover.hpp"
 #include "nginx/outlet.hpp"
@@ -59,6 +60,7 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     // Before claimSlot() does the same without a word: this may be the successor of a worker that crashed.
     pusherChannels_->reap();
     claimMissingSlots();
+    openCluster();
     publishStats();
     handOver_ = std::make_unique<HandOver>(*this);
     takeover_ = std::make_unique<Takeover>(*this);
@@ -84,6 +86,7 @@ Worker::~Worker()
     end(draining_);
     onTurnEnd();
 
+    cluster_.reset();
     pusherChannels_->stop();
     brokers_.clear(); // joins the threads, which may take them a moment
     publishStats();
@@ -157,8 +160,29 @@ void Worker::openBrokers()
     brokerEvents_.watch([this] { onBrokerEvent(); });
     for (const auto& broker : conf_.brokers) {
         BrokerConfig config = broker->config;
+        config.node = nodeName(config);
         config.spool.maxBytes /= static_cast<std::uint64_t>(std::max<ngx_int_t>(workers, 1));
         brokers_.push_back({config.name, std::make_unique<Broker>(config, brokerEvents_)});
+    }
+}
+
+// Nodes on one machine must differ, and so must two lives of one, since the second does not know what the first had.
+std::string Worker::nodeName(const BrokerConfig& config) const
+{
+    if (!config.cluster || !config.clusterNode.empty()) {
+        return config.cluster ? config.clusterNode : config.node;
+    }
+    char suffix[24];
+    std::snprintf(suffix, sizeof(suffix), "-%08x", static_cast<unsigned>(hub_->log(0).log.identity()));
+    return config.node + suffix;
+}
+
+void Worker::openCluster()
+{
+    for (const NamedBroker& one : brokers_) {
+        if (one.broker->config().cluster) {
+            cluster_ = std::make_unique<Cluster>(*this, one.broker->config());
+        }
     }
 }
 
@@ -181,15 +205,29 @@ Endpoint& Worker::endpointOf(const LocConf& conf)
 
 // --- events in and out ------------------------------------------------------------------------------------------
 
-Published Worker::publish(const App& app, const Publication& publication)
+// Whoever publishes there: a cache channel of the Pusher protocol remembers its last event.
+Publication Worker::withFlags(const App& app, const Publication& publication)
 {
-    // Whoever publishes there: a cache channel of the Pusher protocol remembers its last event.
     Publication kept = publication;
     if (!app.pusher.credentials.empty() && (kept.flags & record_flag::Transient) == 0 &&
         pusher::classify(kept.channel).cache) {
         kept.flags |= record_flag::Kept;
     }
-    Published published = publisher_->publish(app, kept);
+    return kept;
+}
+
+Published Worker::relay(const App& app, const Publication& publication)
+{
+    Published published = publisher_->relay(app, withFlags(app, publication));
+    if (published.status == PublishStatus::Published && published.subscribers > 0) {
+        drainSoon();
+    }
+    return published;
+}
+
+Published Worker::publish(const App& app, const Publication& publication)
+{
+    Published published = publisher_->publish(app, withFlags(app, publication));
     if (published.status == PublishStatus::Published && published.subscribers > 0) {
         drainSoon();
     }
@@ -310,6 +348,9 @@ void Worker::onBrokerEvent()
             waiter->second->stored(completion.token, completion.stored);
         }
     }
+    if (cluster_ != nullptr) {
+        cluster_->take();
+    }
     logNotes();
 }
 
@@ -323,6 +364,13 @@ void Worker::logNotes()
         }
         notes.clear();
     }
+    if (cluster_ != nullptr) {
+        cluster_->takeNotes(notes);
+    }
+    for (const BrokerNote& note : notes) {
+        log("cluster", note);
+    }
+    notes.clear();
     if (pusherChannels_ != nullptr) {
         pusherChannels_->takeNotes(notes);
     }
@@ -400,6 +448,9 @@ void Worker::onTick()
     checkAuthorizations();
     pusherChannels_->reap();
     pusherChannels_->tick();
+    if (cluster_ != nullptr) {
+        cluster_->tick();
+    }
     claimMissingSlots();
     publishStats();
     activity_.tick();

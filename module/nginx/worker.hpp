@@ -24,6 +24,7 @@
 
 namespace realtime {
 
+class Cluster;
 class HandOver;
 class Outlet;
 class PusherChannels;
@@ -65,6 +66,8 @@ public:
 
     // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
     Published publish(const App& app, const Publication& publication);
+    // The same for what another node has published, which no broker gets again.
+    Published relay(const App& app, const Publication& publication);
     // Appends a record that no publisher has sent, and no broker gets.
     AppendResult append(std::uint32_t index, const NewRecord& record);
     // Delivers what is in the logs at the end of this turn.
@@ -94,6 +97,7 @@ public:
     Takeover& takeover() { return *takeover_; }
 
     PusherChannels& pusherChannels() { return *pusherChannels_; }
+    Cluster* cluster() { return cluster_.get(); } // null: this node stands alone
     BrokerEvents& brokerEvents() { return brokerEvents_; }
     // Connections of an app over the Pusher protocol, in all workers; counted for apps with max_connections.
     void countAppConnection(const App& app, int change);
@@ -115,6 +119,9 @@ public:
 private:
     void openLogs();
     void openBrokers();
+    void openCluster();
+    std::string nodeName(const BrokerConfig& config) const;
+    static Publication withFlags(const App& app, const Publication& publication);
     void onLogEvent();
     void onBrokerEvent();
     void onTick();
@@ -153,6 +160,7 @@ private:
     std::unique_ptr<StatusFeed> statusFeed_;
     std::unique_ptr<HandOver> handOver_;
     std::unique_ptr<Takeover> takeover_;
+    std::unique_ptr<Cluster> cluster_;
     std::unordered_map<Outlet*, ngx_msec_t> authorizing_;
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;

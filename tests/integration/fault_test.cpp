@@ -9,6 +9,7 @@
 #include "support/http.hpp"
 #include "support/json.hpp"
 #include "support/nginx.hpp"
+#include "support/proxy.hpp"
 #include "support/rabbitmq.hpp"
 
 #include <amqp.h>
@@ -41,112 +42,6 @@ constexpr const char* Queue = "fault.all";
 constexpr const char* Exchange = "fault";
 
 // --- what is broken -------------------------------------------------------------------------------------------------
-
-// Stands between nginx and RabbitMQ. cut() ends all connections at whatever byte they are at: what is read in small
-// pieces of odd length is forwarded, the rest is not.
-class Proxy {
-public:
-    explicit Proxy(std::uint16_t target) : target_(target)
-    {
-        listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        auto address = loopback(0);
-        socklen_t size = sizeof(address);
-        auto* raw = reinterpret_cast<sockaddr*>(&address);
-        expect(bind(listener_, raw, size) == 0 && listen(listener_, 64) == 0, "a proxy listens");
-        getsockname(listener_, raw, &size);
-        port_ = ntohs(address.sin_port);
-        thread_ = std::thread([this] { run(); });
-    }
-    ~Proxy()
-    {
-        stop_ = true;
-        thread_.join();
-        close(listener_);
-    }
-    Proxy(const Proxy&) = delete;
-    Proxy& operator=(const Proxy&) = delete;
-
-    std::uint16_t port() const { return port_; }
-    void cut() { cut_ = true; }
-
-private:
-    struct Pair {
-        int client, server;
-        bool open = true;
-    };
-
-    static sockaddr_in loopback(std::uint16_t port)
-    {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        return address;
-    }
-
-    void run()
-    {
-        std::vector<Pair> pairs;
-        while (!stop_) {
-            std::vector<pollfd> fds{{listener_, POLLIN, 0}};
-            for (const Pair& pair : pairs) {
-                fds.push_back({pair.client, POLLIN, 0});
-                fds.push_back({pair.server, POLLIN, 0});
-            }
-            poll(fds.data(), fds.size(), 20);
-            const bool cut = cut_.exchange(false);
-            for (std::size_t i = 0; i < pairs.size(); ++i) {
-                Pair& pair = pairs[i];
-                pair.open =
-                    !cut && forward(fds[1 + 2 * i], pair.server) && forward(fds[2 + 2 * i], pair.client);
-                if (!pair.open) {
-                    close(pair.client);
-                    close(pair.server);
-                }
-            }
-            std::erase_if(pairs, [](const Pair& pair) { return !pair.open; });
-            if (fds[0].revents != 0) {
-                accept(pairs);
-            }
-        }
-        for (const Pair& pair : pairs) {
-            close(pair.client);
-            close(pair.server);
-        }
-    }
-
-    void accept(std::vector<Pair>& pairs) const
-    {
-        const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-        const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        const auto address = loopback(target_);
-        if (connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
-            pairs.push_back({client, server});
-        } else {
-            close(client);
-            close(server);
-        }
-    }
-
-    // Gives up on a side that takes nothing for two seconds, such as a RabbitMQ that is stopped.
-    static bool forward(const pollfd& from, int to)
-    {
-        char bytes[1'733];
-        if (from.revents == 0) {
-            return true;
-        }
-        const auto count = recv(from.fd, bytes, sizeof(bytes), 0);
-        const timeval patience{2, 0};
-        setsockopt(to, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-        return count > 0 && send(to, bytes, static_cast<std::size_t>(count), MSG_NOSIGNAL) == count;
-    }
-
-    std::uint16_t target_;
-    int listener_ = -1;
-    std::uint16_t port_ = 0;
-    std::atomic<bool> stop_{false}, cut_{false};
-    std::thread thread_;
-};
 
 // An nginx that may be killed as a whole and started again with the same files, other than Nginx.
 class Server {

@@ -13,6 +13,7 @@ void onLogStep(const char* name);
 #include "log/lock.cpp"
 #include "log/members.cpp"
 #include "log/moving.cpp"
+#include "log/peers.cpp"
 #include "log/presence.cpp"
 #include "log/reading.cpp"
 #include "log/record_arena.cpp"
