@@ -19,6 +19,13 @@ bool followsSeveral(const Subscriber& subscriber)
     return subscriber.subscriptions() != nullptr && subscriber.subscriptions()->next != nullptr;
 }
 
+// Is there something between `lastOffset`, which was seen, and the record? Before a stream was first heard of there is
+// nothing to miss for who follows it from now on.
+bool misses(const LocalChannel& channel, std::uint64_t lastOffset, const LogRecord& record)
+{
+    return record.previousOffset > lastOffset && (lastOffset != 0 || channel.stream.identity == 0);
+}
+
 ConnectionId originOf(const LogRecord& record)
 {
     return record.origin.empty() ? 0 : parseConnectionId(record.origin).value_or(0);
@@ -104,7 +111,7 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
 Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
                        JoinResult& joined)
 {
-    auto result = state.source.log.subscribe(state.source.slot, request.app, request.channel);
+    auto result = state.source.log.subscribe(state.source.slot, request.app, request.channel, request.stream);
     if (!result) {
         return nullptr;
     }
@@ -130,6 +137,7 @@ Subscription* Hub::attach(LogState& state, Subscriber& subscriber, const Channel
         local->ref = counted.channel;
         local->log = request.log;
         local->lastOffset = counted.lastOffset;
+        local->stream = request.stream;
     }
     auto* subscription = new Subscription;
     subscription->subscriber = &subscriber;
@@ -158,6 +166,7 @@ void Hub::startBehind(Subscription& subscription, std::uint64_t offset)
 std::uint32_t Hub::leave(Subscriber& subscriber, Subscription& subscription)
 {
     if (subscriber.replay_ != nullptr) {
+        forgetHistory(subscriber, &subscription);
         subscriber.replay_->forget(subscription);
     }
     Subscription** link = &subscriber.subscriptions_;
@@ -169,6 +178,7 @@ std::uint32_t Hub::leave(Subscriber& subscriber, Subscription& subscription)
 
 void Hub::leave(Subscriber& subscriber)
 {
+    forgetHistory(subscriber, nullptr);
     subscriber.replay_.reset();
     while (subscriber.subscriptions_ != nullptr) {
         remove(subscriber, &subscriber.subscriptions_);
@@ -264,10 +274,10 @@ bool Hub::drainLog(LogState& state)
 
 void Hub::take(LocalChannel& channel, const LogRecord& record)
 {
-    if (record.id.offset != channel.lastOffset + 1) {
+    if (misses(channel, channel.lastOffset, record)) {
         deliverBatches();
         for (Subscription* subscription : channel.subscriptions) {
-            if (subscription->lastOffset + 1 < record.id.offset && !subscription->subscriber->replaying()) {
+            if (misses(channel, subscription->lastOffset, record) && !subscription->subscriber->replaying()) {
                 announceGap(*subscription);
             }
         }
@@ -545,6 +555,21 @@ const MessageId* idOf(const Since& since, std::uint64_t epoch)
     return nullptr;
 }
 
+// Ids of a stream's channels say where in the stream they are: one is enough for all.
+template <class Subscriptions> std::uint64_t cutOf(const Subscriptions& added, const Since& since)
+{
+    std::uint64_t cut = 0;
+    for (const auto& one : added) {
+        const LocalChannel& channel = *one.subscription->channel;
+        const MessageId* id = channel.stream.identity != 0 ? idOf(since, channel.ref.epoch) : nullptr;
+        cut = id != nullptr ? std::max(cut, id->offset) : cut;
+    }
+    return cut;
+}
+
+// A node may be behind the one that gave an id by so many events.
+constexpr std::uint64_t MaxAhead = 100'000 * streamOffset(0);
+
 } // namespace
 
 // True: nothing is missing behind `since`.
@@ -552,7 +577,6 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
                       const Since& since, std::int64_t nowMs)
 {
     SharedLog& log = state.source.log;
-    std::vector<Replay::Item> items;
 
     // The cut: the youngest of the events that the subscriber names. Channels that it names none of start there.
     LogPosition cut = 0;
@@ -569,8 +593,15 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
     }
 
     bool recovered = true;
+    auto replay = std::make_unique<Replay>();
+    const std::uint64_t streamCut = cutOf(added, since);
     for (const NewSubscription& one : added) {
         Subscription& subscription = *one.subscription;
+        if (historySource_ != nullptr && subscription.channel->stream.identity != 0 &&
+            one.history.messages != 0) {
+            recovered &= replayStream(state, one, since, streamCut, nowMs, *replay);
+            continue;
+        }
         const ChannelRef& ref = subscription.channel->ref;
         const MessageId* id = idOf(since, ref.epoch);
         History history;
@@ -603,20 +634,141 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
         if (position == history.positions.end()) {
             continue; // lastOffset stays what it was at the subscription
         }
-        subscription.lastOffset = first.id.offset - 1;
+        subscription.lastOffset = first.previousOffset;
         for (; position != history.positions.end(); ++position) {
-            items.push_back({*position, &subscription, true, false});
+            replay->items.push_back({*position, &subscription, true, false});
         }
     }
     arena_.clear();
 
-    if (!items.empty()) {
+    if (!replay->items.empty() || !replay->past.empty()) {
         if (subscriber.replay_ == nullptr) {
             subscriber.replay_ = std::make_unique<Replay>();
         }
-        subscriber.replay_->add(items);
+        subscriber.replay_->add(replay->items);
+        subscriber.replay_->past.insert(subscriber.replay_->past.end(), replay->past.begin(),
+                                        replay->past.end());
     }
     return recovered;
+}
+
+// As beginReplay(), for a channel whose history is a stream: what the log does not have is asked for.
+bool Hub::replayStream(LogState& state, const NewSubscription& one, const Since& since, std::uint64_t cut,
+                       std::int64_t nowMs, Replay& replay)
+{
+    const SharedLog& log = state.source.log;
+    Subscription& subscription = *one.subscription;
+    const LocalChannel& channel = *subscription.channel;
+    const MessageId* id = idOf(since, channel.ref.epoch);
+    const bool promised = since.kind != Since::Kind::Earliest;
+    const std::uint64_t after = id != nullptr ? id->offset : cut;
+    const bool known = !promised || after != 0;
+    if (!known && subscription.subscriber->encoding() != Encoding::Pusher) {
+        announceGap(subscription);
+    }
+    const auto place = log.stream(channel.stream.identity);
+    const std::uint64_t reached =
+        std::max(place ? streamOffset(place->next) - 1 : 0, subscription.lastOffset);
+    if (after > reached) { // another node was faster; what it has told already is not to be told again
+        const bool given = place && after - reached < MaxAhead;
+        if (given) {
+            subscription.lastOffset = after;
+        } else if (subscription.subscriber->encoding() != Encoding::Pusher) {
+            announceGap(subscription);
+        }
+        return given;
+    }
+
+    const HistoryLimit limit{~0U, one.history.ageMs};
+    History history = log.history(channel.ref, after, limit, nowMs);
+    LogRecord first;
+    auto position = history.positions.begin();
+    while (position != history.positions.end() && !log.readAt(*position, arena_, first)) {
+        ++position;
+        history.complete = false;
+    }
+    const bool any = position != history.positions.end();
+    if (!history.complete) {
+        const std::uint64_t until =
+            any ? first.previousOffset : std::max(history.behind, subscription.lastOffset);
+        subscription.lastOffset = after;
+        replay.past.push_back({&subscription, after, until, limit.ageMs, promised && known});
+    } else if (any) {
+        subscription.lastOffset = first.previousOffset;
+    }
+    for (; position != history.positions.end(); ++position) {
+        replay.items.push_back({*position, &subscription, true, false});
+    }
+    return known;
+}
+
+// True: an answer is to come. False: there is none to be had, go on without.
+bool Hub::askForHistory(Subscriber& subscriber)
+{
+    Replay& replay = *subscriber.replay_;
+    if (replay.ticket != 0) {
+        return true;
+    }
+    const Replay::Past& past = replay.past.front();
+    const LocalChannel& channel = *past.subscription->channel;
+    replay.ticket =
+        historySource_->ask({channel.app, channel.name, channel.stream, past.after, past.until, past.ageMs});
+    if (replay.ticket != 0) {
+        asked_.emplace(replay.ticket, &subscriber);
+        return true;
+    }
+    if (past.promised) {
+        announceGap(*past.subscription);
+    }
+    past.subscription->lastOffset = std::max(past.subscription->lastOffset, past.until);
+    replay.past.erase(replay.past.begin());
+    return false;
+}
+
+// Of one subscription, or (null) of all.
+void Hub::forgetHistory(Subscriber& subscriber, const Subscription* subscription)
+{
+    Replay* replay = subscriber.replay_.get();
+    if (replay != nullptr && replay->ticket != 0 &&
+        (subscription == nullptr || replay->past.front().subscription == subscription)) {
+        historySource_->forget(replay->ticket);
+        asked_.erase(replay->ticket);
+        replay->ticket = 0;
+    }
+}
+
+void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t nowMs)
+{
+    const auto found = asked_.find(ticket);
+    if (found == asked_.end()) {
+        return;
+    }
+    Subscriber& subscriber = *found->second;
+    asked_.erase(found);
+    Replay& replay = *subscriber.replay_;
+    replay.ticket = 0;
+    Replay::Past& past = replay.past.front();
+    Subscription& subscription = *past.subscription;
+    if (part.lost && past.promised) {
+        announceGap(subscription);
+    }
+    bool some = false;
+    for (const LogRecord& record : part.records) {
+        if ((record.flags & record_flag::Transient) == 0) {
+            FramePtr frame;
+            some |= enqueueOne(subscription, record, originOf(record), frame);
+        }
+    }
+    past.after = std::max(past.after, part.reached);
+    subscription.lastOffset = std::max(subscription.lastOffset, std::min(past.after, past.until));
+    if (past.after >= past.until) {
+        replay.past.erase(replay.past.begin());
+    }
+    if (some) {
+        finishTurn(); // and its socket asks for more when it has taken that
+    } else {
+        pump(subscriber, nowMs);
+    }
 }
 
 void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
@@ -625,6 +777,12 @@ void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
     int extensions = 0;
     while (subscriber.replay_ != nullptr && sent < ReplayBytes) {
         Replay& replay = *subscriber.replay_;
+        if (!replay.past.empty()) {
+            if (askForHistory(subscriber)) {
+                break;
+            }
+            continue;
+        }
         if (replay.next == replay.items.size()) {
             if (!extendReplay(subscriber, nowMs, ++extensions > MaxExtensions)) {
                 subscriber.replay_.reset();
@@ -636,7 +794,7 @@ void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
         if (!logs_[item.subscription->channel->log].source.log.readAt(item.position, arena_, record)) {
             continue; // overwritten by now: the next event of the channel that is left shows the hole
         }
-        if (record.id.offset > item.subscription->lastOffset + 1) {
+        if (misses(*item.subscription->channel, item.subscription->lastOffset, record)) {
             announceGap(*item.subscription);
         }
         std::uint32_t left = item.history ? record_flag::Transient | record_flag::Internal : 0;
@@ -669,7 +827,9 @@ bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
             const SharedLog& log = logs_[s->channel->log].source.log;
             history = log.history(s->channel->ref, s->lastOffset, UnlimitedHistory, nowMs);
         }
-        if (history.positions.empty()) {
+        if (!giveUp && !history.complete && historySource_ != nullptr && s->channel->stream.identity != 0) {
+            replay.past.push_back({s, s->lastOffset, history.behind, 0, true});
+        } else if (history.positions.empty()) {
             skipTo(*s, s->channel->lastOffset);
         }
         for (LogPosition position : history.positions) {
@@ -679,7 +839,7 @@ bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
     replay.items.clear();
     replay.next = 0;
     replay.add(items);
-    return !items.empty();
+    return !items.empty() || !replay.past.empty();
 }
 
 HubStats Hub::stats() const

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "hub/delivery_meter.hpp"
+#include "hub/history_source.hpp"
 #include "hub/since.hpp"
 #include "hub/subscriber.hpp"
 #include "log/shared_log.hpp"
@@ -22,6 +23,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace realtime {
@@ -42,6 +44,7 @@ struct LocalChannel {
     std::uint64_t lastOffset = 0; // events up to it have been through this worker's hub
     std::vector<Subscription*> subscriptions;
     std::uint32_t several = 0; // subscriptions of it whose subscriber follows other channels too
+    StreamKey stream{};
 };
 
 struct ChannelRequest {
@@ -49,6 +52,7 @@ struct ChannelRequest {
     std::string_view channel;
     std::uint32_t log = 0;
     HistoryLimit history;
+    StreamKey stream{};
 };
 
 enum class Joined {
@@ -75,6 +79,7 @@ struct Position {
     std::uint64_t lastOffset = 0;
     std::uint64_t historyUntil =
         0; // events up to it are history to it, from before it subscribed; 0: no more of that
+    StreamKey stream{};
 };
 
 struct HubStats {
@@ -109,6 +114,10 @@ public:
     // Brings a replaying subscriber further: enqueues and flushes about ReplayBytes from the log. So a long history
     // waits in the log, not in memory, however slow the subscriber is. It gets live events once it has caught up.
     void pump(Subscriber& subscriber, std::int64_t nowMs);
+    // Whom to ask for what the log of a stream's channel no longer has; else that is a gap as everywhere.
+    void useHistory(HistorySource& source) { historySource_ = &source; }
+    // What it has found. The subscriber gets more with the next pump().
+    void supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t nowMs);
     // A live subscription has seen what there is up to `offset` in another way.
     static void startBehind(Subscription& subscription, std::uint64_t offset);
     // Ends one subscription; it hears nothing more of that channel. Returns how many subscribers that has left in all
@@ -197,9 +206,15 @@ private:
     bool beginReplay(LogState& state, Subscriber& subscriber, std::span<const NewSubscription> added,
                      const Since& since, std::int64_t nowMs);
     bool extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp);
+    bool replayStream(LogState& state, const NewSubscription& one, const Since& since, std::uint64_t cut,
+                      std::int64_t nowMs, Replay& replay);
+    bool askForHistory(Subscriber& subscriber);
+    void forgetHistory(Subscriber& subscriber, const Subscription* subscription);
 
     std::vector<LogState> logs_;
-    const LogState* reading_ = nullptr; // whose records wants() is asked about
+    HistorySource* historySource_ = nullptr;
+    std::unordered_map<std::uint64_t, Subscriber*> asked_; // by ticket
+    const LogState* reading_ = nullptr;                    // whose records wants() is asked about
     // What wants() has found last: the channel of the record that next() returns, not looked up again.
     mutable LocalChannel* wanted_ = nullptr;
     std::vector<Batch> batches_; // the first batchCount_ are this turn's

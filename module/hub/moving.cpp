@@ -33,6 +33,7 @@ std::vector<Position> Hub::positions(const Subscriber& subscriber)
 
 void Hub::release(Subscriber& subscriber)
 {
+    forgetHistory(subscriber, nullptr);
     subscriber.replay_.reset();
     while (subscriber.subscriptions_ != nullptr) {
         detach(logs_[subscriber.subscriptions_->channel->log], subscriber, &subscriber.subscriptions_);
@@ -54,15 +55,15 @@ JoinResult Hub::resume(Subscriber& subscriber, const Position& position, const S
     auto counted = log.moveSubscriber(from, slot, position.app, position.channel);
     result.moved = counted.has_value();
     if (!counted) {
-        counted = log.subscribe(slot, position.app, position.channel);
+        counted = log.subscribe(slot, position.app, position.channel, position.stream);
     }
     if (!counted) {
         result.status = Joined::ChannelsFull;
         return result;
     }
     result.subscribers = counted->subscribers;
-    result.subscription =
-        attach(state, subscriber, {position.app, position.channel, position.log, {}}, *counted);
+    result.subscription = attach(
+        state, subscriber, {position.app, position.channel, position.log, {}, position.stream}, *counted);
     continueFrom(state, *result.subscription, position, nowMs);
     return result;
 }
@@ -72,7 +73,8 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
                        std::int64_t nowMs)
 {
     const LocalChannel& channel = *subscription.channel;
-    if (position.epoch != channel.ref.epoch || position.lastOffset > subscription.lastOffset) {
+    const bool streamed = channel.stream.identity != 0;
+    if (position.epoch != channel.ref.epoch || (position.lastOffset > subscription.lastOffset && !streamed)) {
         announceGap(subscription); // of a life of the channel that is over
         return;
     }
@@ -82,7 +84,8 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
     }
     const History missed =
         state.source.log.history(channel.ref, position.lastOffset, UnlimitedHistory, nowMs);
-    if (missed.positions.empty()) {
+    const bool ask = streamed && historySource_ != nullptr && !missed.complete;
+    if (missed.positions.empty() && !ask) {
         skipTo(subscription, channel.lastOffset);
         return;
     }
@@ -96,6 +99,9 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
         subscriber.replay_ = std::make_unique<Replay>();
     }
     subscriber.replay_->add(items);
+    if (ask) {
+        subscriber.replay_->past.push_back({&subscription, position.lastOffset, missed.behind, 0, true});
+    }
     arena_.clear();
 }
 

@@ -18,6 +18,16 @@ struct Replay {
         bool history = false; // from before it subscribed: only what is worth repeating
         bool unseen = false;  // it has not been through this worker's hub: control records are new, too
     };
+    // Before those, what the log no longer has, from the history source.
+    struct Past {
+        Subscription* subscription = nullptr;
+        std::uint64_t after = 0, until = 0; // offsets
+        std::int64_t ageMs = 0;
+        bool promised = false; // what is lost is a gap
+    };
+    std::vector<Past> past;
+    std::uint64_t ticket = 0; // the first of them is asked for
+
     std::vector<Item> items; // each zone's in the order of its log
     std::size_t next = 0;
 
@@ -35,6 +45,7 @@ struct Replay {
     {
         add({});
         std::erase_if(items, [&](const Item& item) { return item.subscription == &subscription; });
+        std::erase_if(past, [&](const Past& one) { return one.subscription == &subscription; });
     }
 };
 

@@ -10,7 +10,7 @@ AppendResult Appender::append(const NewRecord& record, std::uint32_t self, WakeU
 {
     AppendResult result;
     const auto bytes = ring_.frameBytes(record);
-    const auto key = directory_.key(record.app, record.channel);
+    const auto key = directory_.key(record.app, record.channel, record.stream);
     if (!bytes || !key) {
         result.status = AppendStatus::TooLarge;
         return result;
@@ -22,6 +22,10 @@ AppendResult Appender::append(const NewRecord& record, std::uint32_t self, WakeU
     SlotSet sleepers;
     {
         const Lock lock(memory_);
+        if (record.number && wasConsumed(record)) {
+            result.status = AppendStatus::Repeated;
+            return result;
+        }
         if (once && wasSeen(record, digest, *key, result)) {
             return result;
         }
@@ -30,12 +34,22 @@ AppendResult Appender::append(const NewRecord& record, std::uint32_t self, WakeU
             result.status = AppendStatus::ChannelsFull;
             return result;
         }
+        if (record.number && memory_.entry(entry).lastOffset >= streamOffset(*record.number)) {
+            result.status = AppendStatus::Repeated; // by one who died before it could count it
+            return result;
+        }
         result = publish(record, *bytes, entry, once ? &digest : nullptr);
-        collectSleepers(entry, result.position, self, sleepers);
+        collectSleepers(entry, result.position, self, record.publisher, sleepers);
         memory_.header().pending = 0;
     }
     sleepers.wake(wakeUp);
     return result;
+}
+
+bool Appender::wasConsumed(const NewRecord& record) const
+{
+    const std::uint16_t place = directory_.streamPlace(record.stream.identity);
+    return place == 0 || *record.number < memory_.header().streams[place - 1].next;
 }
 
 AppendResult Appender::appendLocked(const NewRecord& record, std::uint32_t entry, std::uint32_t self,
@@ -48,7 +62,7 @@ AppendResult Appender::appendLocked(const NewRecord& record, std::uint32_t entry
         return result;
     }
     AppendResult result = publish(record, *bytes, entry, nullptr);
-    collectSleepers(entry, result.position, self, sleepers);
+    collectSleepers(entry, result.position, self, SharedLog::NoSlot, sleepers);
     memory_.header().pending = 0;
     return result;
 }
@@ -70,6 +84,16 @@ bool Appender::wasSeen(const NewRecord& record, const IdempotencyTable::Digest& 
     return true;
 }
 
+// What is this node's own in a stream's channel stays below the stream's next event, however much of it there is.
+std::uint64_t Appender::nextOffset(const NewRecord& record, const Entry& entry) const
+{
+    if (record.number) {
+        return streamOffset(*record.number);
+    }
+    const std::uint64_t next = entry.lastOffset + 1;
+    return entry.stream != 0 && next % streamOffset(0) == 0 ? entry.lastOffset : next;
+}
+
 AppendResult Appender::publish(const NewRecord& record, std::uint32_t bytes, std::uint32_t index,
                                const IdempotencyTable::Digest* digest)
 {
@@ -79,8 +103,9 @@ AppendResult Appender::publish(const NewRecord& record, std::uint32_t bytes, std
     fixed.bytes = bytes;
     fixed.position = ring_.reserve(bytes);
     fixed.epoch = entry.epoch;
-    fixed.offset = entry.lastOffset + 1;
+    fixed.offset = nextOffset(record, entry);
     fixed.previous = entry.lastPosition;
+    fixed.previousOffset = entry.lastOffset;
     fixed.entry = index;
     fixed.subscribers = entry.subscribers;
     fixed.appendedUs = appendedUs_;
@@ -112,7 +137,7 @@ AppendResult Appender::publish(const NewRecord& record, std::uint32_t bytes, std
 }
 
 void Appender::collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self,
-                               SlotSet& sleepers)
+                               std::uint32_t publisher, SlotSet& sleepers)
 {
     const auto concern = [&](std::uint32_t slot) {
         markForWakeUp(memory_.slot(slot), position);
@@ -124,6 +149,10 @@ void Appender::collectSleepers(std::uint32_t entry, LogPosition position, std::u
     };
     for (std::uint32_t cell = memory_.entry(entry).firstCell; cell != 0; cell = memory_.cell(cell).next) {
         concern(memory_.cell(cell).slot);
+    }
+    if (publisher < memory_.plan().slotCount &&
+        memory_.slot(publisher).inUse.load(std::memory_order_relaxed) != 0) {
+        concern(publisher);
     }
     Header& header = memory_.header();
     if (header.wakeAll == 0) {

@@ -51,12 +51,17 @@ public:
     AppendResult appendLocked(const NewRecord& record, std::uint32_t entry, std::uint32_t self,
                               SlotSet& sleepers);
 
-private:
+    // Under the lock: what became of the event with this idempotency key; false: nothing that is known.
     bool wasSeen(const NewRecord& record, const IdempotencyTable::Digest& digest, const ChannelKey& key,
                  AppendResult& result) const;
+
+private:
+    bool wasConsumed(const NewRecord& record) const;
     AppendResult publish(const NewRecord& record, std::uint32_t bytes, std::uint32_t index,
                          const IdempotencyTable::Digest* digest);
-    void collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self, SlotSet& sleepers);
+    std::uint64_t nextOffset(const NewRecord& record, const Entry& entry) const;
+    void collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self,
+                         std::uint32_t publisher, SlotSet& sleepers);
 
     Memory memory_;
     Directory directory_;

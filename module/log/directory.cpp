@@ -28,12 +28,13 @@ std::uint64_t Directory::hash(std::string_view app, std::string_view channel) co
     return SipHash(secret).add(app.size()).add(app).add(channel).finish();
 }
 
-std::optional<ChannelKey> Directory::key(std::string_view app, std::string_view channel) const
+std::optional<ChannelKey> Directory::key(std::string_view app, std::string_view channel,
+                                         const StreamKey& stream) const
 {
     if (app.size() > MaxAppBytes || channel.size() > MaxChannelBytes) {
         return std::nullopt;
     }
-    return ChannelKey{app, channel, hash(app, channel)};
+    return ChannelKey{app, channel, hash(app, channel), stream};
 }
 
 bool Directory::matches(const Entry& entry, const ChannelKey& key) const
@@ -66,7 +67,8 @@ std::uint32_t Directory::findOrAdd(const ChannelKey& key)
         return 0;
     }
     Entry& entry = memory_.entry(index);
-    entry.lastOffset = 0;
+    entry.stream = streamPlace(key.stream.identity);
+    entry.lastOffset = entry.stream != 0 ? header_.streams[entry.stream - 1].floor : 0;
     entry.lastPosition = 0;
     entry.keptPosition = 0;
     entry.told = 0;
@@ -79,7 +81,7 @@ std::uint32_t Directory::findOrAdd(const ChannelKey& key)
     entry.channelBytes = static_cast<std::uint8_t>(key.channel.size());
     std::copy(key.app.begin(), key.app.end(), entry.name);
     std::copy(key.channel.begin(), key.channel.end(), entry.name + key.app.size());
-    const std::uint64_t epoch = drawEpoch();
+    const std::uint64_t epoch = entry.stream != 0 ? key.stream.epoch : drawEpoch();
     step("entry filled");
     entry.epoch = epoch;
     step("entry alive");
@@ -87,6 +89,20 @@ std::uint32_t Directory::findOrAdd(const ChannelKey& key)
     linkIdle(index);
     ++header_.channels;
     return index;
+}
+
+std::uint16_t Directory::streamPlace(std::uint64_t identity) const
+{
+    for (std::uint16_t i = 0; identity != 0 && i < MaxStreams; ++i) {
+        Stream& stream = header_.streams[i];
+        if (stream.identity == 0) {
+            stream.identity = identity;
+        }
+        if (stream.identity == identity) {
+            return static_cast<std::uint16_t>(i + 1);
+        }
+    }
+    return 0;
 }
 
 std::uint64_t Directory::drawEpoch()
@@ -132,6 +148,10 @@ std::uint32_t Directory::evict()
     }
     Entry& entry = memory_.entry(oldest);
     header_.forgottenPosition = std::max(header_.forgottenPosition, entry.lastPosition);
+    if (entry.stream != 0) {
+        Stream& stream = header_.streams[entry.stream - 1];
+        stream.floor = std::max(stream.floor, entry.lastOffset);
+    }
     step("entry forgotten");
     Presence(memory_).forgetAll(oldest); // users that webhooks have not been told the departure of
     unlinkIdle(oldest);

@@ -20,6 +20,7 @@ struct ChannelKey {
     std::string_view app;
     std::string_view channel;
     std::uint64_t hash = 0;
+    StreamKey stream{};
 };
 
 class Directory {
@@ -27,7 +28,8 @@ public:
     explicit Directory(Memory memory) : memory_(memory), header_(memory.header()) {}
 
     // Needs no lock. nullopt if a name is too long.
-    std::optional<ChannelKey> key(std::string_view app, std::string_view channel) const;
+    std::optional<ChannelKey> key(std::string_view app, std::string_view channel,
+                                  const StreamKey& stream = {}) const;
 
     // Indexes; 0: none.
     std::uint32_t find(const ChannelKey& key) const;
@@ -55,6 +57,9 @@ public:
     {
         return {entry.name + entry.appBytes, entry.channelBytes};
     }
+
+    // 1 + its place, made if need be; 0: it has none (no stream, or all places are taken).
+    std::uint16_t streamPlace(std::uint64_t identity) const;
 
     // Makes everything derived anew.
     void rebuild();

@@ -4,7 +4,7 @@
 //
 //   row               lives while          truth                                    derived, rebuilt after a crash
 //   Slot              inUse                pid, startTime, takeover, counters
-//   Entry (channel)   epoch != 0           name, offset, positions, told            links, chains, sums
+//   Entry (channel)   epoch != 0           name, offset, positions, told, stream    links, chains, sums
 //   Cell              count != 0           entry, slot, count                       next
 //   MemberRow         channelEpoch != 0    entry, blocks, sizes, told               next, firstCell, connections
 //   Cell of a member  count != 0           member, slot, count                      next
@@ -67,7 +67,8 @@ struct Entry {
     std::uint8_t appBytes;
     std::uint8_t channelBytes;
     char name[MaxAppBytes + MaxChannelBytes]; // app, then channel
-    std::uint32_t told;                       // 1: somebody outside knows that it is occupied
+    std::uint16_t told;                       // 1: somebody outside knows that it is occupied
+    std::uint16_t stream;                     // 1 + index in Header::streams; 0: none
     std::uint32_t memberChanges;              // counts the comings and goings of members; wraps around
 };
 static_assert(sizeof(Entry) == 352);
@@ -142,6 +143,15 @@ struct Plan {
     friend bool operator==(const Plan&, const Plan&) = default;
 };
 
+// See SharedLog::StreamPlace. Of a channel that the directory did not forget, everything behind `floor` is in its chain.
+struct Stream {
+    std::uint64_t identity; // 0: not in use
+    std::uint64_t next;     // number
+    std::uint64_t first;    // number
+    std::uint64_t floor;    // offset
+    std::uint64_t begun;    // 1: it is followed
+};
+
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): cache lines are kept apart, fields stay in groups
 struct Header {
     // Set by create(), constant afterwards.
@@ -173,6 +183,8 @@ struct Header {
     std::uint64_t leader; // pid << 32 | slot + 1; 0: nobody
     std::int64_t
         followedMs; // since when peers' events are followed, or their source was last found new; 0: not
+
+    Stream streams[MaxStreams];
 
     // Under the mutex; derived.
     std::uint32_t freeEntry;

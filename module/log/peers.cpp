@@ -157,11 +157,12 @@ std::vector<std::string> SharedLog::peers() const
 
 std::optional<SharedLog::PeerChange> SharedLog::setPeerSubscribers(std::uint32_t slot, std::string_view app,
                                                                    std::string_view channel,
-                                                                   std::uint32_t count)
+                                                                   std::uint32_t count,
+                                                                   const StreamKey& stream)
 {
     const Memory memory(base_);
     Directory directory(memory);
-    const auto key = directory.key(app, channel);
+    const auto key = directory.key(app, channel, stream);
     if (!key || slot >= slots()) {
         return std::nullopt;
     }

@@ -34,7 +34,7 @@ public:
             return false;
         }
         position_ = out.previous;
-        --offset_;
+        offset_ = out.previousOffset;
         return true;
     }
 
@@ -139,7 +139,10 @@ History SharedLog::history(ChannelRef channel, std::uint64_t after, const Histor
         return history;
     }
     history.complete = collect(BackWalk(Memory(base_), *known), limit, nowMs, history.positions,
-                               [after](const BackWalk& walk) { return walk.offset() > after; });
+                               [after, &history](const BackWalk& walk) {
+                                   history.behind = walk.offset();
+                                   return walk.offset() > after;
+                               });
     return history;
 }
 
@@ -171,12 +174,13 @@ History SharedLog::historyBehind(ChannelRef channel, LogPosition after, const Hi
 LogPosition SharedLog::locate(ChannelRef channel, std::uint64_t offset) const
 {
     const auto known = info(channel);
-    if (!known || offset == 0 || offset > known->lastOffset || known->lastOffset - offset >= MaxLocateSteps) {
+    if (!known || offset == 0) {
         return 0;
     }
     BackWalk walk(Memory(base_), *known);
     RecordHeader record;
-    while (walk.read(record)) {
+    for (std::uint64_t steps = 0; steps < MaxLocateSteps && walk.offset() >= offset && walk.read(record);
+         ++steps) {
         if (record.offset == offset) {
             return record.position;
         }

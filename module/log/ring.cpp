@@ -235,6 +235,7 @@ bool Ring::copy(const RecordHeader& header, RecordArena& arena, LogRecord& out) 
     };
     out.position = header.position;
     out.previous = header.previous;
+    out.previousOffset = header.previousOffset;
     out.id = {header.epoch, header.offset};
     out.timeMs = header.timeMs;
     out.flags = header.flags;

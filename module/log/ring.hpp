@@ -26,6 +26,8 @@ struct RecordHeader {
     std::uint64_t epoch = 0;
     std::uint64_t offset = 0;
     LogPosition previous = 0;
+    std::uint64_t previousOffset =
+        0; // the channel's at that time; a record was lost if `previous` has another
     std::int64_t timeMs = 0;
     std::uint32_t flags = 0;
     std::uint32_t entry = 0;
@@ -40,7 +42,7 @@ struct RecordHeader {
     std::uint32_t subscribers = 0;
     std::uint32_t appendedUs = 0; // monotonicMicros()
 };
-static_assert(sizeof(RecordHeader) == 80);
+static_assert(sizeof(RecordHeader) == 88);
 
 enum class Peek {
     Record,
@@ -64,8 +66,8 @@ public:
     void warm(std::uint32_t bytes) const;
     // Makes room by moving tail on, and lays padding if need be. Where the record goes.
     LogPosition reserve(std::uint32_t bytes);
-    // `header` holds what the record itself does not tell: bytes, position, epoch, offset, previous, entry,
-    // subscribers.
+    // `header` holds what the record itself does not tell: bytes, position, epoch, offset, previous,
+    // previousOffset, entry, subscribers.
     void write(RecordHeader header, const NewRecord& record);
     void publish(LogPosition end) { header_.head.store(end, std::memory_order_seq_cst); } // see wake.hpp
 

@@ -148,11 +148,11 @@ std::size_t SharedLog::maxRecordBytes() const
 // --- subscribe ----------------------------------------------------------------------------------------------------
 
 std::optional<SubscribeResult> SharedLog::subscribe(std::uint32_t slot, std::string_view app,
-                                                    std::string_view channel)
+                                                    std::string_view channel, const StreamKey& stream)
 {
     const Memory memory(base_);
     Directory directory(memory);
-    const auto key = directory.key(app, channel);
+    const auto key = directory.key(app, channel, stream);
     if (!key || slot >= slots()) {
         return std::nullopt;
     }

@@ -42,6 +42,29 @@ inline constexpr std::uint32_t LogLayoutVersion = 5;
 // 0 means "none" (the first record is not at 0).
 using LogPosition = std::uint64_t;
 
+// A stream of a broker that a channel's order and ids come from (`deliver broker`), so that they are the same on every node
+// and survive this log. `identity` names the stream; `epoch` is that of the ids of one of its channels. A stream's event
+// `n` has the offset streamOffset(n) in its channel, so that offsets grow, but are no longer counted; what this node
+// itself appends to the channel has offsets in between.
+struct StreamKey {
+    std::uint64_t identity = 0; // 0: no stream; the log counts, and draws the epoch
+    std::uint64_t epoch = 0;
+
+    friend bool operator==(const StreamKey&, const StreamKey&) = default;
+};
+
+inline constexpr unsigned StreamOffsetBits = 24;
+constexpr std::uint64_t streamOffset(std::uint64_t number)
+{
+    return (number + 1) << StreamOffsetBits;
+}
+constexpr std::uint64_t
+streamNumber(std::uint64_t offset) // of the event, or the one before what lies in between
+{
+    return (offset >> StreamOffsetBits) - 1;
+}
+inline constexpr std::size_t MaxStreams = 4; // of a log
+
 // What a publisher hands in. All views are copied. Limits are the caller's to check, save for the total size.
 struct NewRecord {
     std::string_view app;
@@ -56,6 +79,9 @@ struct NewRecord {
     std::string_view idempotencyKey; // empty: none. Scoped to app and channel; kept for IdempotencyWindowMs
     bool fromPeer =
         false; // the key is not a client's but tells events of other nodes apart: it has its own table
+    StreamKey stream{};                       // the channel's
+    std::optional<std::uint64_t> number = {}; // it is this event of the stream
+    std::uint32_t publisher = ~0U;            // the slot of a worker that waits for it, to be woken too
 };
 
 inline constexpr std::int64_t IdempotencyWindowMs = 300'000;
@@ -72,7 +98,8 @@ inline constexpr std::uint32_t Control = 8;   // never delivered: Subscriber::co
 // A record as read. The views point into the RecordArena it was read into.
 struct LogRecord {
     LogPosition position = 0;
-    LogPosition previous = 0; // the channel's previous record; 0: it was the first
+    LogPosition previous = 0;         // the channel's previous record; 0: it was the first
+    std::uint64_t previousOffset = 0; // of the event before; a reader that has not seen it has a gap
     MessageId id;
     std::int64_t timeMs = 0;
     std::uint32_t flags = 0;
@@ -111,8 +138,9 @@ struct ChannelRef {
 
 enum class AppendStatus {
     Appended,
-    Repeated,     // the idempotency key was seen: `id` is the first event's; nothing was written
-    TooLarge,     // larger than the ring may take
+    Repeated, // the idempotency key was seen: `id` is the first event's; nothing was written. Or the stream's
+              // event is there already
+    TooLarge, // larger than the ring may take
     ChannelsFull, // no directory entry is free: every channel in it has subscribers
 };
 
@@ -197,6 +225,7 @@ struct HistoryLimit {
 struct History {
     std::vector<LogPosition> positions; // oldest first
     bool complete = false;              // false: there was something between `after` and the first of them
+    std::uint64_t behind = 0;           // offset; whatever there was behind it is in `positions`
 };
 
 struct LogStats {
@@ -319,8 +348,24 @@ public:
     // --- publish ----------------------------------------------------------------------------------------------
     // `self`: the caller's slot, or NoSlot. See WakeUp for who is woken.
     AppendResult append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp);
-    // The size of the largest record, its fixed header (72 bytes) and all its strings together.
+    // The size of the largest record, its fixed header (88 bytes) and all its strings together.
     std::size_t maxRecordBytes() const;
+
+    // --- streams (streams.cpp) -----------------------------------------------------------------------------------
+    // How far this log has followed a stream: events from `first` to `next` - 1 are in it, or were of no concern, or have
+    // fallen off the ring.
+    struct StreamPlace {
+        std::uint64_t next = 0;
+        std::uint64_t first = 0;
+    };
+    std::optional<StreamPlace> stream(std::uint64_t identity) const; // nullopt: it has not begun
+    // From event `number` on, whatever was before: what channels had then is known to be incomplete.
+    // False: it has followed MaxStreams others.
+    bool beginStream(std::uint64_t identity, std::uint64_t number);
+    // All up to event `number` - 1 has been appended or is of no concern.
+    void reachStream(std::uint64_t identity, std::uint64_t number);
+    // The id under which an event with this idempotency key was appended, if that is still known.
+    std::optional<AppendResult> appended(const NewRecord& record) const;
 
     // --- other nodes (peers.cpp) ------------------------------------------------------------------------------
     // The same for all who share this log, another for every other one and after it was made anew.
@@ -352,7 +397,8 @@ public:
     };
     // nullopt: no room.
     std::optional<PeerChange> setPeerSubscribers(std::uint32_t slot, std::string_view app,
-                                                 std::string_view channel, std::uint32_t count);
+                                                 std::string_view channel, std::uint32_t count,
+                                                 const StreamKey& stream = {});
     // Whether the user is there on that node. True: it was not present at all and is now, or the other way round, and
     // `announcement` was appended. The channel must have subscribers of the peer.
     bool setPeerMember(std::uint32_t slot, ChannelRef channel, std::string_view userId, std::string_view info,
@@ -391,7 +437,7 @@ public:
     // Counts one more subscriber of the channel in the worker's cell, making the channel if need be.
     // nullopt: the directory (or the pool of cells) is full.
     std::optional<SubscribeResult> subscribe(std::uint32_t slot, std::string_view app,
-                                             std::string_view channel);
+                                             std::string_view channel, const StreamKey& stream = {});
     // Returns how many subscribers the channel has left in all workers.
     std::uint32_t unsubscribe(std::uint32_t slot, ChannelRef channel);
 

@@ -19,6 +19,7 @@ void onLogStep(const char* name);
 #include "log/record_arena.cpp"
 #include "log/ring.cpp"
 #include "log/shared_log.cpp"
+#include "log/streams.cpp"
 #include "log/worker_slots.cpp"
 // NOLINTEND(bugprone-suspicious-include)
 

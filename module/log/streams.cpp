@@ -1,0 +1,77 @@
+// The part of SharedLog that knows of streams, which give their channels order and ids.
+#include "log/appender.hpp"
+#include "log/directory.hpp"
+#include "log/idempotency.hpp"
+#include "log/layout.hpp"
+#include "log/lock.hpp"
+#include "log/shared_log.hpp"
+#include "log/step.hpp"
+
+#include <algorithm>
+
+namespace realtime {
+
+using namespace sharedlog;
+
+std::optional<SharedLog::StreamPlace> SharedLog::stream(std::uint64_t identity) const
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    for (const Stream& stream : memory.header().streams) {
+        if (stream.identity == identity && stream.begun != 0) {
+            return StreamPlace{stream.next, stream.first};
+        }
+    }
+    return std::nullopt;
+}
+
+bool SharedLog::beginStream(std::uint64_t identity, std::uint64_t number)
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    const std::uint16_t place = Directory(memory).streamPlace(identity);
+    if (place == 0) {
+        return false;
+    }
+    Stream& stream = memory.header().streams[place - 1];
+    stream.floor = std::max(stream.floor, streamOffset(number - 1));
+    // Channels that were asked for before: what they had until now is not known here.
+    for (std::uint32_t i = 1; i <= memory.header().entriesTouched; ++i) {
+        Entry& entry = memory.entry(i);
+        if (entry.epoch != 0 && entry.stream == place && entry.lastPosition == 0) {
+            entry.lastOffset = std::max(entry.lastOffset, stream.floor);
+        }
+    }
+    step("stream floor set");
+    stream.first = number;
+    stream.next = number;
+    stream.begun = 1;
+    return true;
+}
+
+void SharedLog::reachStream(std::uint64_t identity, std::uint64_t number)
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    for (Stream& stream : memory.header().streams) {
+        if (stream.identity == identity && stream.begun != 0) {
+            stream.next = std::max(stream.next, number);
+        }
+    }
+}
+
+std::optional<AppendResult> SharedLog::appended(const NewRecord& record) const
+{
+    const Memory memory(base_);
+    const auto key = Directory(memory).key(record.app, record.channel);
+    if (!key) {
+        return std::nullopt;
+    }
+    const auto digest = IdempotencyTable(memory).digest(record);
+    const Appender appender(memory);
+    AppendResult result;
+    const Lock lock(memory);
+    return appender.wasSeen(record, digest, *key, result) ? std::optional(result) : std::nullopt;
+}
+
+} // namespace realtime
