@@ -37,6 +37,11 @@ inline std::string_view toView(amqp_bytes_t bytes)
     return {static_cast<const char*>(bytes.bytes), bytes.len};
 }
 
+template <class Method> const Method& decoded(const amqp_method_t& method) // whose `id` says that it is one
+{
+    return *static_cast<const Method*>(method.decoded);
+}
+
 class AmqpDecoder {
 public:
     enum class Result { Frame, More, Bad };

@@ -22,11 +22,6 @@ amqp_table_entry_t textEntry(const char* key, std::string_view value)
     return entry;
 }
 
-template <class Method> const Method& as(const amqp_method_t& method)
-{
-    return *static_cast<const Method*>(method.decoded);
-}
-
 } // namespace
 
 AmqpLink::AmqpLink(const BrokerConfig& config, const BrokerServer& server, LinkOwner& owner)
@@ -108,7 +103,7 @@ std::size_t AmqpLink::room() const
 void AmqpLink::submit(std::uint64_t handle, const BrokerEvent& event)
 {
     const auto messageId = cut(event.messageId, MaxShortString, "message id");
-    std::array<amqp_table_entry_t, 4> headers{
+    std::array<amqp_table_entry_t, 5> headers{
         textEntry("channel", cut(event.channel, MaxHeader, "channel")),
         textEntry("node", cut(config_.node, MaxHeader, "node")),
     };
@@ -118,6 +113,9 @@ void AmqpLink::submit(std::uint64_t handle, const BrokerEvent& event)
     }
     if (!event.socketId.empty()) {
         headers[count++] = textEntry("socket_id", cut(event.socketId, MaxHeader, "socket id"));
+    }
+    if (!event.worker.empty()) {
+        headers[count++] = textEntry("worker", event.worker);
     }
 
     amqp_basic_properties_t properties{};
@@ -166,20 +164,20 @@ void AmqpLink::onMethod(amqp_channel_t channel, const amqp_method_t& method)
     }
     switch (method.id) {
     case AMQP_BASIC_ACK_METHOD: {
-        const auto& ack = as<amqp_basic_ack_t>(method);
+        const auto& ack = decoded<amqp_basic_ack_t>(method);
         onSettled(ack.delivery_tag, ack.multiple != 0, true);
         break;
     }
     case AMQP_BASIC_NACK_METHOD: {
-        const auto& nack = as<amqp_basic_nack_t>(method);
+        const auto& nack = decoded<amqp_basic_nack_t>(method);
         onSettled(nack.delivery_tag, nack.multiple != 0, false);
         break;
     }
     case AMQP_BASIC_RETURN_METHOD:
-        onReturn(as<amqp_basic_return_t>(method));
+        onReturn(decoded<amqp_basic_return_t>(method));
         break;
     case AMQP_CHANNEL_CLOSE_METHOD:
-        onChannelClose(as<amqp_channel_close_t>(method));
+        onChannelClose(decoded<amqp_channel_close_t>(method));
         break;
     case AMQP_CHANNEL_OPEN_OK_METHOD:
         stage_ = Stage::Declare;

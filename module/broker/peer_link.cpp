@@ -37,22 +37,6 @@ amqp_table_entry_t argument(const char* key)
     return entry;
 }
 
-template <class Method> const Method& decoded(const amqp_method_t& method)
-{
-    return *static_cast<const Method*>(method.decoded);
-}
-
-std::string_view headerOf(const amqp_basic_properties_t& properties, std::string_view name)
-{
-    for (int i = 0; i < properties.headers.num_entries; ++i) {
-        const auto& one = properties.headers.entries[i];
-        if (toView(one.key) == name && one.value.kind == AMQP_FIELD_KIND_UTF8) {
-            return toView(one.value.value.bytes);
-        }
-    }
-    return {};
-}
-
 } // namespace
 
 std::string PeerLink::queueName(const BrokerConfig& config)
@@ -263,10 +247,9 @@ void PeerLink::onConsumerMethod(const amqp_method_t& method)
     case AMQP_BASIC_DELIVER_METHOD: {
         const auto& deliver = decoded<amqp_basic_deliver_t>(method);
         consumed_ = true;
-        incoming_ = std::make_unique<PeerMessage>();
-        incoming_->kind =
+        incoming_.begin(deliver.delivery_tag);
+        incomingKind_ =
             toView(deliver.exchange) == control_ ? PeerMessage::Kind::Control : PeerMessage::Kind::Event;
-        incoming_->receipt = deliver.delivery_tag;
         break;
     }
     case AMQP_BASIC_CANCEL_METHOD:
@@ -352,58 +335,34 @@ bool PeerLink::declareQueue()
 void PeerLink::onHeader(amqp_channel_t channel, const amqp_basic_properties_t& properties,
                         std::uint64_t bodySize)
 {
-    if (channel != Consumer || !incoming_) {
-        return;
-    }
-    const auto given = [&](amqp_flags_t flag, const amqp_bytes_t& value) {
-        return (properties._flags & flag) != 0 ? toView(value) : std::string_view();
-    };
-    incoming_->messageId = given(AMQP_BASIC_MESSAGE_ID_FLAG, properties.message_id);
-    incoming_->app = given(AMQP_BASIC_APP_ID_FLAG, properties.app_id);
-    incoming_->event = given(AMQP_BASIC_TYPE_FLAG, properties.type);
-    incoming_->contentType = given(AMQP_BASIC_CONTENT_TYPE_FLAG, properties.content_type);
-    if ((properties._flags & AMQP_BASIC_HEADERS_FLAG) != 0) {
-        incoming_->node = headerOf(properties, "node");
-        incoming_->channel = headerOf(properties, "channel");
-        incoming_->userId = headerOf(properties, "user_id");
-        incoming_->socketId = headerOf(properties, "socket_id");
-    }
-    tooLarge_ = bodySize > MaxBody;
-    missing_ = bodySize;
-    if (!tooLarge_) {
-        incoming_->data.reserve(bodySize);
-    }
-    if (missing_ == 0) {
-        finishMessage();
+    if (channel == Consumer && incoming_.begun()) {
+        finishMessage(incoming_.header(properties, bodySize));
     }
 }
 
 void PeerLink::onBody(amqp_channel_t channel, std::string_view piece)
 {
-    if (channel != Consumer || !incoming_) {
-        return;
-    }
-    if (piece.size() > missing_) {
-        connection_.fail("it sent more of a message than it had announced");
-        return;
-    }
-    missing_ -= piece.size();
-    if (!tooLarge_) {
-        incoming_->data += piece;
-    }
-    if (missing_ == 0) {
-        finishMessage();
+    if (channel == Consumer && incoming_.begun()) {
+        finishMessage(incoming_.body(piece));
     }
 }
 
-void PeerLink::finishMessage()
+void PeerLink::finishMessage(MessageAssembler::Part part)
 {
-    if (tooLarge_) {
-        owner_.onPeerNote(BrokerNote::Level::Warn, "a message of more than 16 MiB was left out", "large");
-        incoming_->data.clear();
-        incoming_->channel.clear(); // which nobody has: it is acknowledged in its turn, and dropped
+    if (part == MessageAssembler::Part::Bad) {
+        connection_.fail("it sent more of a message than it had announced");
     }
-    owner_.onPeerMessage(std::move(incoming_));
+    if (part != MessageAssembler::Part::Complete) {
+        return;
+    }
+    if (incoming_.tooLarge()) {
+        owner_.onPeerNote(BrokerNote::Level::Warn, "a message of more than 16 MiB was left out", "large");
+    }
+    auto message = std::make_unique<PeerMessage>();
+    static_cast<IncomingMessage&>(*message) = std::move(*incoming_.take());
+    message->kind = incomingKind_;
+    message->receipt = message->tag;
+    owner_.onPeerMessage(std::move(message));
 }
 
 void PeerLink::onBlocked(bool blocked, std::string_view)

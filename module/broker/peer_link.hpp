@@ -5,12 +5,13 @@
 //            carries what nodes tell each other. All workers of a node consume it and RabbitMQ lets one of them
 //            (x-single-active-consumer); when that one's connection ends, what it did not acknowledge goes to the next,
 //            in the old order. It keeps what comes while nobody consumes, for QueueExpiry and up to QueueLength.
-// Bounds     Prefetch messages are handed out and not acknowledged. One with a body of more than MaxBody is dropped, with
+// Bounds     Prefetch messages are handed out and not acknowledged. One with a body of more than MessageAssembler::MaxBody is dropped, with
 //            a note.
 // Apart      from the publisher's connection, since RabbitMQ stops reading one that publishes while memory is short.
 #pragma once
 
 #include "broker/amqp_connection.hpp"
+#include "broker/incoming_message.hpp"
 #include "broker/link.hpp"
 
 #include <chrono>
@@ -22,7 +23,7 @@
 
 namespace realtime {
 
-struct PeerMessage {
+struct PeerMessage : IncomingMessage {
     enum class Kind {
         Event,
         Control,   // what nodes tell each other; `data`
@@ -30,9 +31,7 @@ struct PeerMessage {
         Overflown, // the queue was full: events are lost
     };
     Kind kind = Kind::Event;
-    bool fresh = false; // Opened: the queue was not there, so that nothing was kept
-    std::string node;   // whose it is; empty: a stranger's
-    std::string messageId, app, channel, event, contentType, data, userId, socketId;
+    bool fresh = false;        // Opened: the queue was not there, so that nothing was kept
     std::uint64_t receipt = 0; // for PeerFeed::done()
 };
 
@@ -50,7 +49,6 @@ public:
     static constexpr std::chrono::milliseconds QueueExpiry{60'000};
     static constexpr std::int64_t QueueLength = 500'000;
     static constexpr std::uint16_t Prefetch = 256;
-    static constexpr std::size_t MaxBody = 16 << 20;
     static constexpr std::chrono::seconds LookEvery{3}; // at the queue's length
 
     PeerLink(const BrokerConfig& config, const BrokerServer& server, PeerOwner& owner);
@@ -91,7 +89,7 @@ private:
     void next();
     bool carryOut(const Step& step);
     bool declareQueue();
-    void finishMessage();
+    void finishMessage(MessageAssembler::Part part);
 
     const BrokerConfig& config_;
     PeerOwner& owner_;
@@ -106,9 +104,8 @@ private:
     bool consumed_ = false; // this connection is the one that gets the messages
     LinkClock::time_point now_, since_, lookAt_;
 
-    std::unique_ptr<PeerMessage> incoming_;
-    std::uint64_t missing_ = 0; // bytes of its body
-    bool tooLarge_ = false;
+    MessageAssembler incoming_;
+    PeerMessage::Kind incomingKind_ = PeerMessage::Kind::Event;
     std::uint64_t lastTag_ = 0;
 };
 

@@ -43,7 +43,7 @@ TEST(what_is_left_after_any_number_of_wraps_is_the_newest)
     Wakes wakes;
     Random random{42};
     std::deque<Expected> model;
-    const std::size_t most = log.maxRecordBytes() - 80 - 3 - 10;
+    const std::size_t most = log.maxRecordBytes() - 88 - 3 - 10;
     for (std::uint64_t number = 1; number <= 20'000; ++number) {
         const std::string channel = "c" + std::to_string(random.below(50));
         const std::string data = makePayload(number, randomSize(random, most));

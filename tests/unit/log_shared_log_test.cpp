@@ -181,7 +181,7 @@ TEST(strings_of_every_length_come_back)
 TEST(the_largest_record_fits_and_one_byte_more_does_not)
 {
     Fixture f;
-    const std::size_t fixed = 80 + 3 + 4; // header, app, channel
+    const std::size_t fixed = 88 + 3 + 4; // header, app, channel
     const std::size_t most = f.log.maxRecordBytes() / 8 * 8 - fixed;
     const std::string data = makePayload(1, most);
     LogPosition cursor = f.log.head();

@@ -1,0 +1,271 @@
+#include "broker/stream_reader.hpp"
+
+#include "broker/consumer_thread.hpp"
+
+#include <optional>
+
+namespace realtime {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t MaxEvents = 4 * StreamLink::Prefetch; // of several connections, if the event loop hangs
+constexpr std::uint64_t AcknowledgeEvery = StreamLink::Prefetch / 4;
+constexpr auto Patience = 10s; // with one question
+
+// StreamReader::Loop::wanted: the number of an event, or
+constexpr std::uint64_t Nothing = ~std::uint64_t{0};
+constexpr std::uint64_t TheLast = Nothing - 1;
+
+} // namespace
+
+class StreamReader::Loop final : public ConsumerThread<StreamLink>, public StreamOwner {
+public:
+    Loop(const BrokerConfig& config, std::string queue, BrokerWakeUp& wakeUp)
+        : ConsumerThread(config, wakeUp, "stream \"" + queue + '"'), events(MaxEvents), questions(MaxAsked),
+          answers(MaxAsked), queue_(std::move(queue))
+    {
+        start("rt-stream");
+    }
+    ~Loop() { finish(); }
+
+    // Between the threads; the atomics pair the release of the writer with the acquire of the reader.
+    SpscQueue<std::unique_ptr<StreamEvent>> events; // to the event loop
+    SpscQueue<StreamQuestion> questions;            // from it
+    SpscQueue<StreamAnswer> answers;                // to it
+    std::atomic<std::uint64_t> wanted{Nothing};     // the next event to follow with
+    std::atomic<std::uint64_t> done{0};
+    std::size_t askedFor = 0; // the event loop's: questions without an answer yet
+
+private:
+    std::unique_ptr<StreamLink> connect(const BrokerServer& server) override
+    {
+        receipts_.connected();
+        return std::make_unique<StreamLink>(config_, server, queue_, *this);
+    }
+
+    void onUp() override { note(BrokerNote::Level::Notice, "is read"); }
+
+    void onDown() override
+    {
+        following_ = false;
+        looking_ = false;
+    }
+
+    void beforeTurn() override
+    {
+        const auto now = LinkClock::now();
+        if (question_ && now >= deadline_) {
+            answer_.lost = true;
+            finishAnswer(question_->until + 1);
+        }
+        if (!question_) {
+            nextQuestion(now);
+        }
+        if (link() == nullptr) {
+            return;
+        }
+        follow();
+        acknowledge();
+        if (question_ && !looking_) {
+            looking_ = true;
+            firstSeen_ = false;
+            looked_ = 0;
+            answer_ = {question_->ticket, {}, 0, false};
+            answerBytes_ = 0;
+            link()->read(StreamLane::Look, question_->start);
+        }
+    }
+
+    Time wakeAt() const override { return question_ ? deadline_ : Time::max(); }
+
+    void follow()
+    {
+        const std::uint64_t from = wanted.load(std::memory_order_acquire);
+        if ((from != Nothing) == following_) {
+            return;
+        }
+        following_ = from != Nothing;
+        if (!following_) {
+            link()->stop(StreamLane::Follow);
+            return;
+        }
+        auto began = std::make_unique<StreamEvent>();
+        began->kind = StreamEvent::Kind::Began;
+        began->anywhere = from == TheLast;
+        began->message.number = from;
+        push(std::move(began));
+        link()->read(StreamLane::Follow, from == TheLast ? StreamStart{StreamStart::Kind::Last, 0}
+                                                         : StreamStart{StreamStart::Kind::Number,
+                                                                       static_cast<std::int64_t>(from)});
+    }
+
+    void acknowledge()
+    {
+        if (const auto tag = receipts_.due(done.load(std::memory_order_acquire)); tag != 0) {
+            link()->acknowledge(StreamLane::Follow, tag);
+        }
+    }
+
+    void push(std::unique_ptr<StreamEvent> event)
+    {
+        if (!events.push(std::move(event))) {
+            // More connections than one have filled it: not to be lost, so begin anew once there is room.
+            throw std::runtime_error("the event loop does not take what the stream has");
+        }
+        tell();
+    }
+
+    void nextQuestion(Time now)
+    {
+        StreamQuestion question;
+        if (questions.pop(question)) {
+            question_ = std::move(question);
+            deadline_ = now + Patience;
+            answer_ = {question_->ticket, {}, 0, false};
+        }
+    }
+
+    void onStreamMessage(StreamLane lane, std::unique_ptr<IncomingMessage> message) override
+    {
+        if (lane == StreamLane::Follow) {
+            auto event = std::make_unique<StreamEvent>();
+            event->receipt = receipts_.of(message->tag);
+            event->message = std::move(*message);
+            push(std::move(event));
+            return;
+        }
+        if (message->tag % AcknowledgeEvery == 0) {
+            link()->acknowledge(StreamLane::Look, message->tag);
+        }
+        look(std::move(*message));
+    }
+
+    void look(IncomingMessage message)
+    {
+        if (!question_) {
+            return;
+        }
+        const std::uint64_t number = message.number;
+        const bool byNumber = question_->start.kind == StreamStart::Kind::Number;
+        const auto first = byNumber ? static_cast<std::uint64_t>(question_->start.value) : 0;
+        if (number < first) {
+            return;
+        }
+        answer_.lost |= !std::exchange(firstSeen_, true) && byNumber && number > first;
+        if (number > question_->until) {
+            finishAnswer(number);
+            return;
+        }
+        if (message.channel == question_->channel && message.app == question_->app) {
+            if (message.timeMs >= question_->sinceMs) {
+                answerBytes_ += message.data.size();
+                answer_.events.push_back(std::move(message));
+            } else {
+                answer_.lost = true;
+            }
+        }
+        if (number == question_->until || answer_.events.size() >= PartEvents || answerBytes_ >= PartBytes ||
+            ++looked_ >= PartLook) {
+            finishAnswer(number + 1);
+        }
+    }
+
+    void finishAnswer(std::uint64_t next)
+    {
+        answer_.next = next;
+        [[maybe_unused]] const bool pushed = answers.push(std::move(answer_)); // as long as MaxAsked
+        question_.reset();
+        if (std::exchange(looking_, false) && link() != nullptr) {
+            link()->stop(StreamLane::Look);
+        }
+        tell();
+        rouse(); // for the next question
+    }
+
+    void onStreamNote(BrokerNote::Level level, std::string text, std::string_view kind) override
+    {
+        note(level, text, kind);
+    }
+
+    const std::string queue_;
+    Receipts receipts_;
+    bool following_ = false;
+
+    std::optional<StreamQuestion> question_;
+    Time deadline_ = Time::max();
+    bool looking_ = false;   // it has been sent on this link
+    bool firstSeen_ = false; // something has come
+    std::size_t looked_ = 0; // events
+    StreamAnswer answer_;
+    std::size_t answerBytes_ = 0;
+};
+
+StreamReader::StreamReader(BrokerConfig config, std::string queue, BrokerWakeUp& wakeUp)
+    : config_(std::move(config)), loop_(std::make_unique<Loop>(config_, std::move(queue), wakeUp))
+{
+}
+
+StreamReader::~StreamReader() = default;
+
+void StreamReader::follow(std::optional<std::uint64_t> number)
+{
+    loop_->wanted.store(number.value_or(TheLast), std::memory_order_release);
+    loop_->rouse();
+}
+
+void StreamReader::stopFollowing()
+{
+    loop_->wanted.store(Nothing, std::memory_order_release);
+    loop_->rouse();
+}
+
+bool StreamReader::take(std::vector<std::unique_ptr<StreamEvent>>& out, std::size_t most)
+{
+    loop_->heard();
+    std::unique_ptr<StreamEvent> event;
+    for (std::size_t i = 0; i < most; ++i) {
+        if (!loop_->events.pop(event)) {
+            return false;
+        }
+        out.push_back(std::move(event));
+    }
+    return true;
+}
+
+void StreamReader::done(std::uint64_t receipt, std::uint64_t number)
+{
+    loop_->done.store(receipt, std::memory_order_release);
+    if (loop_->wanted.load(std::memory_order_relaxed) != Nothing) { // only this thread writes it
+        loop_->wanted.store(number, std::memory_order_release);
+    }
+    loop_->rouse();
+}
+
+bool StreamReader::ask(StreamQuestion question)
+{
+    if (loop_->askedFor >= MaxAsked || !loop_->questions.push(std::move(question))) {
+        return false;
+    }
+    ++loop_->askedFor;
+    loop_->rouse();
+    return true;
+}
+
+void StreamReader::takeAnswers(std::vector<StreamAnswer>& out)
+{
+    loop_->heard();
+    StreamAnswer answer;
+    while (loop_->answers.pop(answer)) {
+        --loop_->askedFor;
+        out.push_back(std::move(answer));
+    }
+}
+
+void StreamReader::takeNotes(std::vector<BrokerNote>& out)
+{
+    loop_->takeNotes(out);
+}
+
+} // namespace realtime

@@ -1,0 +1,76 @@
+// A stream as a worker reads it: a thread that follows its end if it is told to, and looks back for what is asked.
+//
+// Thread     as Broker: the constructor, the destructor and every member function belong to the event loop, which never
+//            waits but for the thread's end, half a second at most.
+// Bounds     of what is followed, StreamLink::Prefetch messages wait to be taken; of what is asked for, MaxAsked answers of
+//            PartEvents events or PartBytes bytes each.
+#pragma once
+
+#include "broker/broker.hpp"
+#include "broker/stream_link.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace realtime {
+
+struct StreamEvent {
+    enum class Kind {
+        Event,
+        Began, // what follows is of a new connection; `message.number` is the event that was asked for
+    };
+    Kind kind = Kind::Event;
+    bool anywhere = false; // Began: with the last events that there are, not with a certain one
+    IncomingMessage message;
+    std::uint64_t receipt = 0; // for done()
+};
+
+struct StreamQuestion {
+    std::uint64_t ticket = 0;
+    std::string app, channel;
+    StreamStart start;        // of an event that is wanted, or might be
+    std::uint64_t until = 0;  // number of the last event that is wanted
+    std::int64_t sinceMs = 0; // older events are not wanted
+};
+
+struct StreamAnswer {
+    std::uint64_t ticket = 0;
+    std::vector<IncomingMessage> events; // of the channel, in order
+    std::uint64_t next = 0;              // the first that was not looked at
+    bool lost = false; // some that were wanted are not in the stream any more, or it cannot be read
+};
+
+class StreamReader {
+public:
+    static constexpr std::size_t MaxAsked = 4096;
+    static constexpr std::size_t PartEvents = 256, PartBytes = 64 << 10, PartLook = 16384;
+
+    // Throws std::runtime_error if the thread cannot start. `wakeUp` is called on the thread, once for all that waits.
+    StreamReader(BrokerConfig config, std::string queue, BrokerWakeUp& wakeUp);
+    ~StreamReader();
+    StreamReader(const StreamReader&) = delete;
+    StreamReader& operator=(const StreamReader&) = delete;
+
+    // From event `number` on, or from the last events that there are.
+    void follow(std::optional<std::uint64_t> number);
+    void stopFollowing();
+    // Appends at most `most`; false: there are no more.
+    bool take(std::vector<std::unique_ptr<StreamEvent>>& out, std::size_t most);
+    // What was taken up to this receipt is done, and the next event is `number`.
+    void done(std::uint64_t receipt, std::uint64_t number);
+
+    bool ask(StreamQuestion question); // false: too many are under way
+    void takeAnswers(std::vector<StreamAnswer>& out);
+
+    void takeNotes(std::vector<BrokerNote>& out);
+
+private:
+    class Loop;
+    BrokerConfig config_;
+    std::unique_ptr<Loop> loop_;
+};
+
+} // namespace realtime
