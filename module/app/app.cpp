@@ -1,6 +1,24 @@
 #include "app/app.hpp"
 
+#include "base/siphash.hpp"
+
+#include <algorithm>
+
 namespace realtime {
+
+namespace {
+
+// Not a secret: all nodes must come to the same.
+constexpr SipKey EpochKey{0x6e67696e782d7274, 0x73747265616d2d31};
+
+std::uint64_t epochOf(const StreamRoute& stream, std::string_view app, std::string_view channel)
+{
+    const std::uint64_t hash =
+        SipHash(EpochKey).add(stream.identity).add(app.size()).add(app).add(channel).finish();
+    return std::max<std::uint64_t>(hash, 1);
+}
+
+} // namespace
 
 ChannelPolicy App::policyOf(std::string_view channel) const
 {
@@ -14,8 +32,16 @@ ChannelPolicy App::policyOf(std::string_view channel) const
         if (policy.rule->brokersSet) {
             policy.brokers = &policy.rule->brokers;
         }
+        if (policy.rule->stream) {
+            policy.stream = {policy.rule->stream->identity, epochOf(*policy.rule->stream, id, channel)};
+        }
     }
     return policy;
+}
+
+bool App::ordered(std::string_view channel) const
+{
+    return anyStream && policyOf(channel).stream.identity != 0;
 }
 
 } // namespace realtime

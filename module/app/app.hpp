@@ -19,6 +19,7 @@ struct ChannelPolicy {
     HistoryLimit history;
     std::uint32_t log = 0; // index of the zone
     Captures captures;     // views into the channel's name
+    StreamKey stream;      // that gives it order and ids, if one does
 };
 
 struct WebhookTarget {
@@ -54,7 +55,11 @@ struct App {
     std::string zone;                    // name; empty: the first
     std::uint32_t log = 0;               // its index
 
+    bool anyStream = false; // a rule says `deliver broker`
+
     ChannelPolicy policyOf(std::string_view channel) const;
+    // Is what is published there delivered when a stream hands it back?
+    bool ordered(std::string_view channel) const;
 };
 
 } // namespace realtime

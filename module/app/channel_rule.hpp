@@ -68,6 +68,13 @@ struct Rate {
 };
 std::optional<Rate> parseRate(std::string_view text);
 
+// A stream of a broker that gives a rule's channels their order, ids and history (`deliver broker`).
+struct StreamRoute {
+    std::string broker;         // its name
+    std::string queue;          // of type stream
+    std::uint64_t identity = 0; // the same on every node
+};
+
 struct ChannelRule {
     std::optional<ChannelPattern> pattern; // none: the app's defaults, which match everything
     std::optional<HistoryLimit> history;   // none: the default, 1000 messages of 5 minutes
@@ -76,6 +83,8 @@ struct ChannelRule {
     bool clientPublish = false;
     Rate clientPublishRate;
     std::string zone; // empty: the app's
+    bool deliverBroker = false;
+    std::optional<StreamRoute> stream; // if deliverBroker, once names are resolved
 };
 
 // First match wins; null if none does. `captures` is cleared first.

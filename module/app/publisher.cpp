@@ -1,5 +1,11 @@
 #include "app/publisher.hpp"
 
+#include "base/connection_id.hpp"
+#include "base/siphash.hpp"
+
+#include <cinttypes>
+#include <cstdio>
+
 namespace realtime {
 
 namespace {
@@ -10,10 +16,10 @@ PublishStatus statusOf(Offer offer)
 }
 
 BrokerEvent brokerEvent(const App& app, const Publication& publication, const BrokerRoute& route,
-                        const ChannelPolicy& policy, const MessageId& id)
+                        const ChannelPolicy& policy, const std::string& messageId)
 {
     BrokerEvent event;
-    event.messageId = toString(id);
+    event.messageId = messageId;
     event.app = app.id;
     event.channel = publication.channel;
     event.event = publication.event.empty() ? "message" : publication.event;
@@ -29,6 +35,33 @@ BrokerEvent brokerEvent(const App& app, const Publication& publication, const Br
     event.token = publication.token;
     event.needsConfirm = publication.needsConfirm;
     return event;
+}
+
+// An event's name before it has an id. A repeat under the same idempotency key gets the same one, so that whoever hears
+// both knows them for one, on every node.
+std::string messageIdFor(const App& app, const Publication& publication)
+{
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+    if (publication.idempotencyKey.empty()) {
+        high = drawConnectionId(); // 64 random bits
+        low = drawConnectionId();
+    } else {
+        const auto half = [&](std::uint64_t k) {
+            return SipHash({k, 0x6d6573736167652d})
+                .add(app.id.size())
+                .add(publication.channel.size())
+                .add(app.id)
+                .add(publication.channel)
+                .add(publication.idempotencyKey)
+                .finish();
+        };
+        high = half(1);
+        low = half(2);
+    }
+    char text[40];
+    const int length = std::snprintf(text, sizeof(text), "s-%016" PRIx64 "%016" PRIx64, high, low);
+    return {text, static_cast<std::size_t>(length)};
 }
 
 Published outcome(const AppendResult& appended)
@@ -69,30 +102,56 @@ Published Publisher::publish(const App& app, const Publication& publication)
         }
     }
 
-    AppendResult appended = append(app, publication, policy.log, false);
+    if (policy.stream.identity != 0) {
+        return toStream(app, publication, policy);
+    }
+    AppendResult appended = append(app, publication, policy, false);
     published = outcome(appended);
     bool again = published.status == PublishStatus::Repeated && publication.token != 0;
     if (published.status != PublishStatus::Published && !again) {
         return published;
     }
 
+    const std::string messageId = policy.brokers->empty() ? std::string() : toString(appended.id);
     for (const BrokerRoute& route : *policy.brokers) {
         // Admitted above, and only this thread fills the queues.
-        Offer offer = find(route.broker)->offer(brokerEvent(app, publication, route, policy, appended.id));
+        Offer offer = find(route.broker)->offer(brokerEvent(app, publication, route, policy, messageId));
         published.stores += offer == Offer::Queued ? 1 : 0;
+    }
+    return published;
+}
+
+// The stream's own completion counts as one: OrderedChannels says it when the event has come back.
+Published Publisher::toStream(const App& app, const Publication& publication, const ChannelPolicy& policy)
+{
+    Published published;
+    published.handBack = messageIdFor(app, publication);
+    published.log = policy.log;
+    for (const BrokerRoute& route : *policy.brokers) {
+        BrokerEvent event = brokerEvent(app, publication, route, policy, published.handBack);
+        const bool stream = route.broker == policy.rule->stream->broker;
+        if (stream && publication.token != 0) {
+            event.worker = std::to_string(hub_.log(policy.log).slot);
+        }
+        if (stream || publication.streamAlone) {
+            event.token = 0;
+            event.needsConfirm = false;
+        }
+        const Offer offer = find(route.broker)->offer(std::move(event));
+        published.stores += offer == Offer::Queued && (stream || !publication.streamAlone) ? 1 : 0;
     }
     return published;
 }
 
 Published Publisher::relay(const App& app, const Publication& publication)
 {
-    return outcome(append(app, publication, app.policyOf(publication.channel).log, true));
+    return outcome(append(app, publication, app.policyOf(publication.channel), true));
 }
 
-AppendResult Publisher::append(const App& app, const Publication& publication, std::uint32_t index,
+AppendResult Publisher::append(const App& app, const Publication& publication, const ChannelPolicy& policy,
                                bool fromPeer)
 {
-    HubLog& log = hub_.log(index);
+    HubLog& log = hub_.log(policy.log);
     return log.log.append(
         {
             .app = app.id,
@@ -106,6 +165,9 @@ AppendResult Publisher::append(const App& app, const Publication& publication, s
             .flags = publication.flags,
             .idempotencyKey = publication.idempotencyKey,
             .fromPeer = fromPeer,
+            .stream = policy.stream,
+            .number = publication.number,
+            .publisher = publication.publisherSlot,
         },
         log.slot, *log.wakeUp);
 }

@@ -3,6 +3,8 @@
 // Thread     the worker's event loop.
 // Order      an event that a rule sends to brokers is first admitted by all of them, then broadcast, then queued:
 //            what cannot be kept is not broadcast either.
+// Streams    what a rule delivers by a stream (`deliver broker`) is only queued here; it is appended when the stream hands
+//            it back, by relay().
 // Repeats    one that asks for a completion (a token) is given to the brokers again, under the first one's id, since
 //            the worker that took the first may have died in between. Consumers know it by its id.
 #pragma once
@@ -13,6 +15,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -31,6 +35,10 @@ struct Publication {
     std::uint32_t flags = 0;   // record_flag
     std::uint64_t token = 0;   // not 0: each broker's completion is to come back with it
     bool needsConfirm = false; // and only when the broker itself has the event, not its spool
+    // Of a stream: the token is for its handing it back; that of other brokers is not waited for.
+    bool streamAlone = false;
+    std::optional<std::uint64_t> number = {};        // relay(): it is this event of the channel's stream
+    std::uint32_t publisherSlot = SharedLog::NoSlot; // relay(): the worker that waits for it
 };
 
 enum class PublishStatus {
@@ -48,6 +56,9 @@ struct Published {
     std::uint32_t subscribers = 0;
     std::uint32_t stores =
         0; // brokers that have taken it: so many completions come back, if there is a token
+    // Not empty: it has no id yet, and nobody has been told; its stream will hand it back under this message id.
+    std::string handBack;
+    std::uint32_t log = 0; // where it will be then
 };
 
 // A broker of this worker and what it is called in the configuration.
@@ -66,7 +77,9 @@ public:
     Published relay(const App& app, const Publication& publication);
 
 private:
-    AppendResult append(const App& app, const Publication& publication, std::uint32_t log, bool fromPeer);
+    Published toStream(const App& app, const Publication& publication, const ChannelPolicy& policy);
+    AppendResult append(const App& app, const Publication& publication, const ChannelPolicy& policy,
+                        bool fromPeer);
     Broker* find(std::string_view name) const;
 
     Hub& hub_;

@@ -19,12 +19,14 @@ amqp_table_entry_t startArgument(const StreamStart& start)
         entry.value.kind = AMQP_FIELD_KIND_TIMESTAMP;
         entry.value.value.u64 = static_cast<std::uint64_t>(start.value);
         return entry;
-    default:
+    case StreamStart::Kind::First:
+    case StreamStart::Kind::Last:
         entry.value.kind = AMQP_FIELD_KIND_UTF8;
         entry.value.value.bytes =
             amqp_cstring_bytes(start.kind == StreamStart::Kind::First ? "first" : "last");
-        return entry;
+        break;
     }
+    return entry;
 }
 
 } // namespace

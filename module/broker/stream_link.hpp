@@ -17,7 +17,7 @@
 
 namespace realtime {
 
-// Where to begin. The last chunk and a time begin somewhat earlier than they say: RabbitMQ stores events in chunks.
+// Where to begin. Last: with the last chunk of events. At a time: with the first chunk that was stored then or later.
 struct StreamStart {
     enum class Kind { First, Last, Number, Time } kind = Kind::First;
     std::int64_t value = 0; // Number: of the event. Time: Unix seconds

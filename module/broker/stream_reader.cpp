@@ -14,9 +14,31 @@ constexpr std::size_t MaxEvents = 4 * StreamLink::Prefetch; // of several connec
 constexpr std::uint64_t AcknowledgeEvery = StreamLink::Prefetch / 4;
 constexpr auto Patience = 10s; // with one question
 
-// StreamReader::Loop::wanted: the number of an event, or
+// StreamReader::Loop::wanted: the number of an event, a time in seconds, or
 constexpr std::uint64_t Nothing = ~std::uint64_t{0};
 constexpr std::uint64_t TheLast = Nothing - 1;
+constexpr std::uint64_t IsTime = std::uint64_t{1} << 63;
+
+std::uint64_t wantedFor(const StreamStart& start)
+{
+    switch (start.kind) {
+    case StreamStart::Kind::Last:
+        return TheLast;
+    case StreamStart::Kind::Time:
+        return static_cast<std::uint64_t>(start.value) | IsTime;
+    default:
+        return static_cast<std::uint64_t>(start.value); // the first is number 0, or what is left
+    }
+}
+
+StreamStart startAt(std::uint64_t wanted)
+{
+    if (wanted == TheLast) {
+        return {StreamStart::Kind::Last, 0};
+    }
+    return {(wanted & IsTime) != 0 ? StreamStart::Kind::Time : StreamStart::Kind::Number,
+            static_cast<std::int64_t>(wanted & ~IsTime)};
+}
 
 } // namespace
 
@@ -35,6 +57,7 @@ public:
     SpscQueue<StreamQuestion> questions;            // from it
     SpscQueue<StreamAnswer> answers;                // to it
     std::atomic<std::uint64_t> wanted{Nothing};     // the next event to follow with
+    std::atomic<std::uint32_t> restart{0};          // counts the beginnings
     std::atomic<std::uint64_t> done{0};
     std::size_t askedFor = 0; // the event loop's: questions without an answer yet
 
@@ -82,23 +105,23 @@ private:
 
     void follow()
     {
+        const std::uint32_t beginning = restart.load(std::memory_order_acquire);
         const std::uint64_t from = wanted.load(std::memory_order_acquire);
-        if ((from != Nothing) == following_) {
+        if ((from != Nothing) == following_ && beginning == beginning_) {
             return;
         }
+        beginning_ = beginning;
         following_ = from != Nothing;
         if (!following_) {
             link()->stop(StreamLane::Follow);
             return;
         }
+        const StreamStart start = startAt(from);
         auto began = std::make_unique<StreamEvent>();
         began->kind = StreamEvent::Kind::Began;
-        began->anywhere = from == TheLast;
-        began->message.number = from;
+        began->start = start;
         push(std::move(began));
-        link()->read(StreamLane::Follow, from == TheLast ? StreamStart{StreamStart::Kind::Last, 0}
-                                                         : StreamStart{StreamStart::Kind::Number,
-                                                                       static_cast<std::int64_t>(from)});
+        link()->read(StreamLane::Follow, start);
     }
 
     void acknowledge()
@@ -192,6 +215,7 @@ private:
     const std::string queue_;
     Receipts receipts_;
     bool following_ = false;
+    std::uint32_t beginning_ = 0;
 
     std::optional<StreamQuestion> question_;
     Time deadline_ = Time::max();
@@ -209,9 +233,10 @@ StreamReader::StreamReader(BrokerConfig config, std::string queue, BrokerWakeUp&
 
 StreamReader::~StreamReader() = default;
 
-void StreamReader::follow(std::optional<std::uint64_t> number)
+void StreamReader::follow(const StreamStart& start)
 {
-    loop_->wanted.store(number.value_or(TheLast), std::memory_order_release);
+    loop_->wanted.store(wantedFor(start), std::memory_order_release);
+    loop_->restart.fetch_add(1, std::memory_order_release);
     loop_->rouse();
 }
 

@@ -20,10 +20,10 @@ namespace realtime {
 struct StreamEvent {
     enum class Kind {
         Event,
-        Began, // what follows is of a new connection; `message.number` is the event that was asked for
+        Began, // what follows is of a new reading that begins at `start`
     };
     Kind kind = Kind::Event;
-    bool anywhere = false; // Began: with the last events that there are, not with a certain one
+    StreamStart start; // Began
     IncomingMessage message;
     std::uint64_t receipt = 0; // for done()
 };
@@ -54,8 +54,8 @@ public:
     StreamReader(const StreamReader&) = delete;
     StreamReader& operator=(const StreamReader&) = delete;
 
-    // From event `number` on, or from the last events that there are.
-    void follow(std::optional<std::uint64_t> number);
+    // From there on; by number, once something was done().
+    void follow(const StreamStart& start);
     void stopFollowing();
     // Appends at most `most`; false: there are no more.
     bool take(std::vector<std::unique_ptr<StreamEvent>>& out, std::size_t most);

@@ -12,18 +12,22 @@
 namespace realtime {
 
 struct HistoryRequest {
+    static constexpr std::uint64_t ToTheLog = ~std::uint64_t{0};
+
     std::string_view app, channel;
     StreamKey stream;
     std::uint64_t after = 0; // offset; 0: from the beginning
-    std::uint64_t until = 0; // offset of the last that is wanted
-    std::int64_t ageMs = 0;  // older events are not wanted; 0: any
+    std::uint64_t until =
+        0; // offset of the last that is wanted; ToTheLog: what the log does not have once it follows
+    std::int64_t ageMs = 0; // older events are not wanted; 0: any
 };
 
 // The next part of an answer: some of the channel's events, oldest first.
 struct HistoryPart {
     std::vector<LogRecord> records; // views and epochs as the caller has them; valid during the call
-    std::uint64_t reached = 0; // nothing up to this offset is left to come; at least `until`: that was all
-    bool lost = false;         // some behind `after` are gone, or cannot be had
+    std::uint64_t reached = 0;      // nothing up to this offset is left to come
+    bool end = false;               // that was all
+    bool lost = false;              // some behind `after` are gone, or cannot be had
 };
 
 class HistorySource {

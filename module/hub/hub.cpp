@@ -667,10 +667,15 @@ bool Hub::replayStream(LogState& state, const NewSubscription& one, const Since&
         announceGap(subscription);
     }
     const auto place = log.stream(channel.stream.identity);
-    const std::uint64_t reached =
-        std::max(place ? streamOffset(place->next) - 1 : 0, subscription.lastOffset);
+    if (!place) {
+        subscription.lastOffset = after;
+        replay.past.push_back(
+            {&subscription, after, HistoryRequest::ToTheLog, one.history.ageMs, promised && known});
+        return known;
+    }
+    const std::uint64_t reached = std::max(streamOffset(place->next) - 1, subscription.lastOffset);
     if (after > reached) { // another node was faster; what it has told already is not to be told again
-        const bool given = place && after - reached < MaxAhead;
+        const bool given = after - reached < MaxAhead;
         if (given) {
             subscription.lastOffset = after;
         } else if (subscription.subscriber->encoding() != Encoding::Pusher) {
@@ -720,7 +725,9 @@ bool Hub::askForHistory(Subscriber& subscriber)
     if (past.promised) {
         announceGap(*past.subscription);
     }
-    past.subscription->lastOffset = std::max(past.subscription->lastOffset, past.until);
+    if (past.until != HistoryRequest::ToTheLog) {
+        past.subscription->lastOffset = std::max(past.subscription->lastOffset, past.until);
+    }
     replay.past.erase(replay.past.begin());
     return false;
 }
@@ -753,15 +760,16 @@ void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t now
         announceGap(subscription);
     }
     bool some = false;
-    for (const LogRecord& record : part.records) {
+    for (LogRecord record : part.records) {
         if ((record.flags & record_flag::Transient) == 0) {
             FramePtr frame;
+            record.id.epoch = subscription.channel->ref.epoch;
             some |= enqueueOne(subscription, record, originOf(record), frame);
         }
     }
     past.after = std::max(past.after, part.reached);
     subscription.lastOffset = std::max(subscription.lastOffset, std::min(past.after, past.until));
-    if (past.after >= past.until) {
+    if (part.end) {
         replay.past.erase(replay.past.begin());
     }
     if (some) {

@@ -79,13 +79,24 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
         return;
     }
     subscription.lastOffset = position.lastOffset;
+    Subscriber& subscriber = *subscription.subscriber;
+    const auto ask = [&](std::uint64_t until) {
+        if (subscriber.replay_ == nullptr) {
+            subscriber.replay_ = std::make_unique<Replay>();
+        }
+        subscriber.replay_->past.push_back({&subscription, position.lastOffset, until, 0, true});
+    };
+    if (streamed && historySource_ != nullptr && !state.source.log.stream(channel.stream.identity)) {
+        ask(HistoryRequest::ToTheLog); // the log is new
+        return;
+    }
     if (position.lastOffset >= channel.lastOffset) {
         return; // what follows comes live
     }
     const History missed =
         state.source.log.history(channel.ref, position.lastOffset, UnlimitedHistory, nowMs);
-    const bool ask = streamed && historySource_ != nullptr && !missed.complete;
-    if (missed.positions.empty() && !ask) {
+    const bool known = !streamed || historySource_ == nullptr || missed.complete;
+    if (missed.positions.empty() && known) {
         skipTo(subscription, channel.lastOffset);
         return;
     }
@@ -94,14 +105,13 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
     for (LogPosition at : missed.positions) {
         items.push_back({at, &subscription, isHistory(state, at, position.historyUntil), true});
     }
-    Subscriber& subscriber = *subscription.subscriber;
+    if (!known) {
+        ask(missed.behind);
+    }
     if (subscriber.replay_ == nullptr) {
         subscriber.replay_ = std::make_unique<Replay>();
     }
     subscriber.replay_->add(items);
-    if (ask) {
-        subscriber.replay_->past.push_back({&subscription, position.lastOffset, missed.behind, 0, true});
-    }
     arena_.clear();
 }
 

@@ -150,6 +150,7 @@ struct Stream {
     std::uint64_t first;    // number
     std::uint64_t floor;    // offset
     std::uint64_t begun;    // 1: it is followed
+    std::int64_t sinceMs;   // when this log first wanted to; 0: it never did
 };
 
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): cache lines are kept apart, fields stay in groups

@@ -359,6 +359,8 @@ public:
         std::uint64_t first = 0;
     };
     std::optional<StreamPlace> stream(std::uint64_t identity) const; // nullopt: it has not begun
+    // Since when this log wants to follow it: for who cannot say where it has stopped. `nowMs`: from now on, if never before.
+    std::int64_t streamSince(std::uint64_t identity, std::int64_t nowMs);
     // From event `number` on, whatever was before: what channels had then is known to be incomplete.
     // False: it has followed MaxStreams others.
     bool beginStream(std::uint64_t identity, std::uint64_t number);

@@ -25,6 +25,19 @@ std::optional<SharedLog::StreamPlace> SharedLog::stream(std::uint64_t identity) 
     return std::nullopt;
 }
 
+std::int64_t SharedLog::streamSince(std::uint64_t identity, std::int64_t nowMs)
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    const std::uint16_t place = Directory(memory).streamPlace(identity);
+    if (place == 0) {
+        return nowMs;
+    }
+    std::int64_t& since = memory.header().streams[place - 1].sinceMs;
+    since = since == 0 ? nowMs : since;
+    return since;
+}
+
 bool SharedLog::beginStream(std::uint64_t identity, std::uint64_t number)
 {
     const Memory memory(base_);

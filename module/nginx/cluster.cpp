@@ -1,5 +1,6 @@
 #include "nginx/cluster.hpp"
 
+#include "nginx/incoming.hpp"
 #include "nginx/pusher_channels.hpp"
 #include "nginx/worker.hpp"
 
@@ -27,12 +28,6 @@ static_assert(cluster::MaxAppBytes == MaxAppBytes && cluster::MaxChannelBytes ==
 static_assert(RowsBytes + 2 * (PartBytes + MaxMemberInfoBytes) + 6 * (MaxMemberIdBytes + KeptBytes) <
               cluster::MaxMessageBytes);
 
-bool plainText(std::string_view text, std::size_t most)
-{
-    return text.size() <= most && validUtf8(text) &&
-           std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
-}
-
 // Not one that a client can have sent: header values have no NUL.
 std::string peerKey(const PeerMessage& message)
 {
@@ -41,11 +36,6 @@ std::string peerKey(const PeerMessage& message)
         key.append(message.node).append(1, '\0').append(message.messageId);
     }
     return key;
-}
-
-bool elapsed(ngx_msec_t since, ngx_msec_t pause)
-{
-    return static_cast<ngx_msec_int_t>(ngx_current_msec - since - pause) >= 0;
 }
 
 std::string mention(std::string_view app, std::string_view channel)
@@ -152,28 +142,18 @@ void Cluster::handle(const PeerMessage& message)
 
 void Cluster::relay(const PeerMessage& message)
 {
-    const AppConf* conf = worker_.conf().app(message.app);
-    const bool valid = conf != nullptr && validChannelName(message.channel) &&
-                       plainText(message.event, 255) && !message.event.empty() &&
-                       plainText(message.contentType, 255) && plainText(message.userId, MaxMemberIdBytes);
-    if (!valid || !covers(conf->app, message.channel)) {
+    auto incoming = readIncoming(worker_.conf(), message);
+    if (!incoming || !covers(*incoming->app, message.channel)) {
         worker_.counters().add(Counter::PeerIgnored);
         return;
     }
-    const std::string key = peerKey(message);
-    Publication publication;
-    publication.channel = message.channel;
-    publication.event = message.event == "message" ? std::string_view() : std::string_view(message.event);
-    publication.contentType = message.contentType;
-    publication.data = message.data;
-    publication.origin = message.socketId;
-    publication.userId = message.userId;
-    publication.idempotencyKey = key;
-    publication.timeMs = Worker::nowMs();
-    if (pusher::clientEvent(message.event) && pusher::classify(message.channel).allowsClientEvents()) {
-        publication.flags = record_flag::Transient;
+    if (incoming->app->ordered(message.channel)) {
+        return; // its stream brings it
     }
-    switch (worker_.relay(conf->app, publication).status) {
+    const std::string key = peerKey(message);
+    incoming->publication.idempotencyKey = key;
+    incoming->publication.timeMs = Worker::nowMs();
+    switch (worker_.relay(*incoming->app, incoming->publication).status) {
     case PublishStatus::Published:
         worker_.counters().add(Counter::PeerReceived);
         break;
@@ -205,32 +185,9 @@ void Cluster::opened(bool fresh)
 // Nobody can say what is missing where: so wherever something may be.
 void Cluster::tearAll()
 {
-    struct Tear final : SharedLog::ChannelVisitor {
-        const Cluster& cluster;
-        HubLog* log = nullptr;
-        explicit Tear(const Cluster& of) : cluster(of) {}
-        bool visit(const SharedLog::ChannelRow& row) override
-        {
-            const AppConf* conf = cluster.worker_.conf().app(row.app);
-            if (conf != nullptr && (row.info.subscribers > 0 || row.info.lastOffset > 0) &&
-                cluster.covers(conf->app, row.channel)) {
-                NewRecord notice;
-                notice.app = row.app;
-                notice.channel = row.channel;
-                notice.event = "gap";
-                notice.timeMs = Worker::nowMs();
-                notice.flags = record_flag::Internal | record_flag::Transient | record_flag::Control;
-                log->log.tear(row.info.channel, notice, *log->wakeUp);
-            }
-            return true;
-        }
-    };
-    Tear tear(*this);
-    for (std::uint32_t i = 0; i < worker_.hub().logCount(); i++) {
-        tear.log = &worker_.hub().log(i);
-        tear.log->log.forEachChannel(tear);
-    }
-    worker_.drainSoon();
+    worker_.tear([this](const App& app, std::string_view channel) {
+        return covers(app, channel) && !app.ordered(channel);
+    });
 }
 
 // --- hearing ----------------------------------------------------------------------------------------------------
@@ -337,7 +294,8 @@ void Cluster::takeRow(const std::string& node, const cluster::Row& row)
             channels.peerMember(app, slot, policy.log, row.channel, info->channel, user, {}, false);
         }
     }
-    const auto change = log.log.setPeerSubscribers(slot, row.app, row.channel, row.subscribers);
+    const auto change =
+        log.log.setPeerSubscribers(slot, row.app, row.channel, row.subscribers, policy.stream);
     if (!change) {
         worker_.counters().add(Counter::PeerIgnored); // no room for the channel
         return;

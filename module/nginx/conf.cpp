@@ -682,6 +682,13 @@ ngx_command_t commands[] = {
       0,
       nullptr },
 
+    { ngx_string("deliver"),
+      InChannels|NGX_CONF_TAKE1,
+      channelsDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
     { ngx_string("client_publish"),
       InChannels|NGX_CONF_TAKE12,
       channelsDirective,

@@ -50,6 +50,7 @@ struct AppConf {
     };
     std::vector<Reference> brokers;
     std::vector<Reference> zones;
+    std::vector<Reference> deliveries; // rules' patterns, of those that say how they deliver, in their order
 };
 
 struct MainConf {

@@ -6,12 +6,15 @@
 #include "nginx/guard.hpp"
 #include "nginx/str.hpp"
 
+#include "base/siphash.hpp"
 #include "broker/webhook_sender.hpp"
 #include "wire/accept.hpp"
 
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <optional>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <unistd.h>
@@ -600,6 +603,15 @@ void setClientPublish(ChannelRule& rule, std::span<ngx_str_t> arguments)
     }
 }
 
+// deliver log|broker
+void setDelivery(ChannelRule& rule, std::string_view word)
+{
+    if (word != "log" && word != "broker") {
+        throw ConfError("invalid value " + quoted(word) + " in \"deliver\": log or broker");
+    }
+    rule.deliverBroker = word == "broker";
+}
+
 void notTwice(bool& seen, std::string_view directive)
 {
     if (seen) {
@@ -610,7 +622,7 @@ void notTwice(bool& seen, std::string_view directive)
 
 // Which directives the innermost block has had.
 struct Seen {
-    bool history = false, clientPublish = false, broker = false, zone = false;
+    bool history = false, clientPublish = false, broker = false, zone = false, deliver = false;
 };
 Seen seenInApp;
 Seen seenInRule;
@@ -795,6 +807,10 @@ char* channelsDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
         } else if (name == "history") {
             notTwice(seen.history, name);
             rule->history = parseHistory(arguments);
+        } else if (name == "deliver") {
+            notTwice(seen.deliver, name);
+            setDelivery(*rule, view(arguments[1]));
+            app.deliveries.push_back({rule->pattern->text(), {}, placeOf(cf)});
         } else {
             notTwice(seen.clientPublish, name);
             setClientPublish(*rule, arguments);
@@ -822,6 +838,71 @@ std::uint32_t indexOf(const MainConf& conf, std::string_view zone)
     return 0;
 }
 
+// The first stream that what is published to the rule's channels comes to; nullopt: there is none.
+std::optional<StreamRoute> streamOf(const MainConf& conf, const std::vector<BrokerRoute>& routes)
+{
+    constexpr SipKey IdentityKey{0x6e67696e782d7274,
+                                 0x73747265616d2d30}; // not a secret: the same on all nodes
+    for (const BrokerRoute& route : routes) {
+        const BrokerConfig& broker = conf.broker(route.broker)->config;
+        const std::string& exchange = route.exchange.empty() ? broker.exchange.name : route.exchange;
+        for (const QueueConfig& queue : broker.queues) {
+            const std::string& bound = queue.exchange.empty() ? broker.exchange.name : queue.exchange;
+            if (queue.type == "stream" && bound == exchange) {
+                const std::string& vhost = broker.servers.front().vhost;
+                const std::uint64_t hash =
+                    SipHash(IdentityKey).add(vhost.size()).add(vhost).add(queue.name).finish();
+                return StreamRoute{broker.name, queue.name, std::max<std::uint64_t>(hash, 1)};
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+bool resolveStreams(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
+{
+    auto place = app.deliveries.begin();
+    for (ChannelRule& rule : app.app.rules) {
+        if (place == app.deliveries.end() || rule.pattern->text() != place->name) {
+            continue; // it does not say how it delivers
+        }
+        if (rule.deliverBroker) {
+            rule.stream = streamOf(conf, rule.brokersSet ? rule.brokers : app.app.brokers);
+            if (!rule.stream) {
+                refuseAt(cf, place->place,
+                         "\"deliver broker\" needs a broker with a queue of type stream for",
+                         rule.pattern->text());
+                return false;
+            }
+            app.app.anyStream = true;
+        }
+        ++place;
+    }
+    return true;
+}
+
+// A log follows MaxStreams at most.
+bool countStreams(ngx_conf_t* cf, const MainConf& conf)
+{
+    std::vector<std::set<std::uint64_t>> streams(conf.zones.size());
+    for (const auto& app : conf.apps) {
+        for (std::size_t i = 0; i < app->app.rules.size(); i++) {
+            const auto& stream = app->app.rules[i].stream;
+            if (!stream) {
+                continue;
+            }
+            auto& ofZone = streams[app->app.ruleLogs[i]];
+            ofZone.insert(stream->identity);
+            if (ofZone.size() > MaxStreams) {
+                refuseAt(cf, app->place, "more than 4 streams for the channels of one zone, with",
+                         stream->queue);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 bool resolveApp(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
 {
     for (const auto& reference : app.brokers) {
@@ -845,7 +926,7 @@ bool resolveApp(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
     for (const ChannelRule& rule : app.app.rules) {
         app.app.ruleLogs.push_back(rule.zone.empty() ? app.app.log : indexOf(conf, rule.zone));
     }
-    return true;
+    return resolveStreams(cf, conf, app);
 }
 
 // Each app with max_connections is counted in a row of its own.
@@ -891,7 +972,7 @@ ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf)
                                 [&](const auto& app) { return resolveApp(cf, conf, *app); }) &&
                     std::all_of(conf.endpoints.begin(), conf.endpoints.end(),
                                 [&](LocConf* endpoint) { return resolveEndpoint(cf, conf, *endpoint); }) &&
-                    numberApps(cf, conf);
+                    numberApps(cf, conf) && countStreams(cf, conf);
         identifyEndpoints(conf);
         return good ? NGX_OK : NGX_ERROR;
     });

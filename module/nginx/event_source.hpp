@@ -10,6 +10,12 @@
 
 namespace realtime {
 
+// Is it so long ago? By nginx's clock, which wraps around.
+inline bool elapsed(ngx_msec_t since, ngx_msec_t pause)
+{
+    return static_cast<ngx_msec_int_t>(ngx_current_msec - since - pause) >= 0;
+}
+
 // A function that the event loop calls: after a time, at the end of the turn, or in the next one. Not movable, since
 // nginx holds its address. An exception in it is logged.
 class Callback {

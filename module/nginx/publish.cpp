@@ -79,6 +79,15 @@ public:
         late_.after(atMost, true);
     }
 
+    void placed(std::uint64_t, const MessageId& id, std::uint32_t subscribers) override
+    {
+        published_.id = id;
+        published_.subscribers = subscribers;
+        RequestContext& context = contextOf(request_);
+        context.messageId = copyTo(request_->pool, toString(id));
+        context.subscribers = subscribers;
+    }
+
     void stored(std::uint64_t, bool good) override
     {
         if (!good) {
@@ -98,7 +107,9 @@ private:
             }
             // Not 503, which means that it was not broadcast either.
             return respondError(r, status,
-                                "the event was broadcast, but is not confirmed yet; it stays queued");
+                                published_.handBack.empty()
+                                    ? "the event was broadcast, but is not confirmed yet; it stays queued"
+                                    : "the event is not delivered yet; it stays queued");
         });
         ngx_connection_t* c = r->connection;
         ngx_http_finalize_request(r, rc);
@@ -153,10 +164,13 @@ ngx_int_t publishBody(ngx_http_request_t* r)
         return refuse(r, NGX_HTTP_BAD_REQUEST, "Content-Type and Idempotency-Key have at most 255 bytes");
     }
 
-    PendingPublish* pending = conf.ack == Ack::Log ? nullptr : new PendingPublish(r);
+    const App& app = appOf(r, conf);
+    const bool ordered = app.ordered(publication.channel);
+    PendingPublish* pending = conf.ack == Ack::Log && !ordered ? nullptr : new PendingPublish(r);
     publication.token = pending != nullptr ? pending->token() : 0;
     publication.needsConfirm = conf.ack == Ack::Broker;
-    Published published = worker.publish(appOf(r, conf), publication);
+    publication.streamAlone = conf.ack == Ack::Log;
+    Published published = worker.publish(app, publication);
     switch (published.status) {
     case PublishStatus::Published:
         worker.counters().add(Counter::PublishedHttp);
@@ -174,9 +188,10 @@ ngx_int_t publishBody(ngx_http_request_t* r)
     case PublishStatus::TooLarge:
         return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than the realtime_zone can take");
     }
-    context.messageId = copyTo(r->pool, toString(published.id));
-    context.subscribers = published.subscribers;
-
+    if (!ordered) {
+        context.messageId = copyTo(r->pool, toString(published.id));
+        context.subscribers = published.subscribers;
+    }
     if (pending != nullptr && published.stores > 0) {
         pending->await(published, conf.timeout);
         return NGX_DONE;

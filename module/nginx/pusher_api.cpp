@@ -105,7 +105,9 @@ private:
             RequestContext& context = contextOf(r_);
             context.channel = copyTo(r_->pool, channel);
             context.event = copyTo(r_->pool, trigger.name);
-            context.messageId = copyTo(r_->pool, toString(published.id));
+            if (published.handBack.empty()) {
+                context.messageId = copyTo(r_->pool, toString(published.id));
+            }
             context.subscribers = published.subscribers;
         }
         return true;

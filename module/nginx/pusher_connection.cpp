@@ -725,6 +725,14 @@ private:
         send(text);
     }
 
+    // AckWaiter: a stream has given an event of ours its id.
+    void placed(std::uint64_t token, const MessageId& id, std::uint32_t) override
+    {
+        if (auto awaited = awaited_.find(token); awaited != awaited_.end()) {
+            awaited->second.id = toString(id);
+        }
+    }
+
     // AckWaiter: a broker has stored an event of ours, or never will.
     void stored(std::uint64_t token, bool good) override
     {

@@ -195,7 +195,13 @@ bool Takeover::resume(FramedConnection& connection, const HandoverRecord& record
     }
     SlotOwner from = record.from;
     from.slot = zone.slot;
-    Position position{app.id, channel.name, log, channel.epoch, channel.lastOffset, channel.historyUntil};
+    Position position{app.id,
+                      channel.name,
+                      log,
+                      channel.epoch,
+                      channel.lastOffset,
+                      channel.historyUntil,
+                      app.policyOf(channel.name).stream};
     JoinResult joined = worker_.hub().resume(connection, position, from, Worker::nowMs());
     return joined.status == Joined::Ok && connection.resumed(channel, *joined.subscription, from);
 }

@@ -3,6 +3,7 @@
 #include "nginx/cluster.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/handover.hpp"
+#include "nginx/ordered_channels.hpp"
 #include "nginx/outlet.hpp"
 #include "nginx/pusher_channels.hpp"
 #include "nginx/status_feed.hpp"
@@ -61,6 +62,7 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     pusherChannels_->reap();
     claimMissingSlots();
     openCluster();
+    ordered_ = std::make_unique<OrderedChannels>(*this);
     publishStats();
     handOver_ = std::make_unique<HandOver>(*this);
     takeover_ = std::make_unique<Takeover>(*this);
@@ -87,6 +89,7 @@ Worker::~Worker()
     onTurnEnd();
 
     cluster_.reset();
+    ordered_.reset();
     pusherChannels_->stop();
     brokers_.clear(); // joins the threads, which may take them a moment
     publishStats();
@@ -228,6 +231,9 @@ Published Worker::relay(const App& app, const Publication& publication)
 Published Worker::publish(const App& app, const Publication& publication)
 {
     Published published = publisher_->publish(app, withFlags(app, publication));
+    if (!published.handBack.empty() && publication.token != 0) {
+        ordered_->expect(app, publication.channel, published, publication.token);
+    }
     if (published.status == PublishStatus::Published && published.subscribers > 0) {
         drainSoon();
     }
@@ -257,7 +263,7 @@ JoinResult Worker::join(Subscriber& subscriber, const App& app, std::span<const 
     requests.reserve(channels.size());
     for (std::string_view channel : channels) {
         ChannelPolicy policy = app.policyOf(channel);
-        requests.push_back({app.id, channel, policy.log, policy.history});
+        requests.push_back({app.id, channel, policy.log, policy.history, policy.stream});
     }
     return hub_->join(subscriber, requests, since, nowMs());
 }
@@ -274,6 +280,7 @@ void Worker::onTurnEnd()
         nextTurn_.inNextTurn();
     }
     publishHubStats();
+    ordered_->tellPublishers();
     while (!toFinish_.empty()) {
         Outlet* outlet = toFinish_.back();
         toFinish_.pop_back();
@@ -336,6 +343,53 @@ std::uint64_t Worker::expectAck(AckWaiter& waiter)
     return lastToken_;
 }
 
+void Worker::forgetAck(std::uint64_t token)
+{
+    waiters_.erase(token);
+    ordered_->forgetToken(token);
+}
+
+void Worker::handedBack(std::uint64_t token, const MessageId& id, std::uint32_t subscribers)
+{
+    if (const auto waiter = waiters_.find(token); waiter != waiters_.end()) {
+        AckWaiter& who = *waiter->second;
+        who.placed(token, id, subscribers);
+        who.stored(token, true);
+    }
+}
+
+void Worker::tear(const std::function<bool(const App&, std::string_view channel)>& concerned)
+{
+    struct Tear final : SharedLog::ChannelVisitor {
+        const MainConf* conf = nullptr;
+        HubLog* log = nullptr;
+        const std::function<bool(const App&, std::string_view)>* concerned = nullptr;
+        bool visit(const SharedLog::ChannelRow& row) override
+        {
+            const AppConf* app = conf->app(row.app);
+            if (app != nullptr && (row.info.subscribers > 0 || row.info.lastOffset > 0) &&
+                (*concerned)(app->app, row.channel)) {
+                NewRecord notice;
+                notice.app = row.app;
+                notice.channel = row.channel;
+                notice.event = "gap";
+                notice.timeMs = nowMs();
+                notice.flags = record_flag::Internal | record_flag::Transient | record_flag::Control;
+                log->log.tear(row.info.channel, notice, *log->wakeUp);
+            }
+            return true;
+        }
+    };
+    Tear tear;
+    tear.conf = &conf_;
+    tear.concerned = &concerned;
+    for (std::uint32_t i = 0; i < hub_->logCount(); i++) {
+        tear.log = &hub_->log(i);
+        tear.log->log.forEachChannel(tear);
+    }
+    drainSoon();
+}
+
 void Worker::onBrokerEvent()
 {
     std::vector<Completion> completions;
@@ -351,6 +405,7 @@ void Worker::onBrokerEvent()
     if (cluster_ != nullptr) {
         cluster_->take();
     }
+    ordered_->take();
     logNotes();
 }
 
@@ -367,8 +422,11 @@ void Worker::logNotes()
     if (cluster_ != nullptr) {
         cluster_->takeNotes(notes);
     }
+    if (ordered_ != nullptr) {
+        ordered_->takeNotes(notes);
+    }
     for (const BrokerNote& note : notes) {
-        log("cluster", note);
+        log("broker", note);
     }
     notes.clear();
     if (pusherChannels_ != nullptr) {
@@ -451,6 +509,7 @@ void Worker::onTick()
     if (cluster_ != nullptr) {
         cluster_->tick();
     }
+    ordered_->tick();
     claimMissingSlots();
     publishStats();
     activity_.tick();

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@ namespace realtime {
 
 class Cluster;
 class HandOver;
+class OrderedChannels;
 class Outlet;
 class PusherChannels;
 class Takeover;
@@ -44,6 +46,8 @@ struct Endpoint {
 class AckWaiter {
 public:
     virtual void stored(std::uint64_t token, bool good) = 0; // once a broker
+    // Before a stream's stored(): the event is in the log now.
+    virtual void placed(std::uint64_t, const MessageId&, std::uint32_t /* subscribers */) {}
 
 protected:
     ~AckWaiter() = default;
@@ -90,7 +94,11 @@ public:
 
     // Gives a token for Publication::token. The waiter is called once for each broker until it is forgotten.
     std::uint64_t expectAck(AckWaiter& waiter);
-    void forgetAck(std::uint64_t token) { waiters_.erase(token); }
+    void forgetAck(std::uint64_t token);
+    // A stream has handed back the event of this token.
+    void handedBack(std::uint64_t token, const MessageId& id, std::uint32_t subscribers);
+    // Something is lost to all channels that are `concerned`: whoever follows them is told of a gap.
+    void tear(const std::function<bool(const App&, std::string_view channel)>& concerned);
 
     StatusFeed& statusFeed() { return *statusFeed_; }
     HandOver& handOver() { return *handOver_; }
@@ -161,6 +169,7 @@ private:
     std::unique_ptr<HandOver> handOver_;
     std::unique_ptr<Takeover> takeover_;
     std::unique_ptr<Cluster> cluster_;
+    std::unique_ptr<OrderedChannels> ordered_;
     std::unordered_map<Outlet*, ngx_msec_t> authorizing_;
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;

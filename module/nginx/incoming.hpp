@@ -1,0 +1,26 @@
+// An event that RabbitMQ hands over, on its way into the log: checked, since whoever may publish to the exchange may have
+// written it.
+#pragma once
+
+#include "app/publisher.hpp"
+#include "broker/incoming_message.hpp"
+#include "nginx/conf.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace realtime {
+
+struct Incoming {
+    const App* app = nullptr;
+    Publication publication; // views into the message; `timeMs` and the key are the caller's to set
+};
+
+// nullopt: it is for no app or channel here, or malformed.
+std::optional<Incoming> readIncoming(const MainConf& conf, const IncomingMessage& message);
+
+// UTF-8 without control characters, of at most so many bytes.
+bool plainText(std::string_view text, std::size_t most);
+
+} // namespace realtime

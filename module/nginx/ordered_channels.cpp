@@ -1,0 +1,448 @@
+#include "nginx/ordered_channels.hpp"
+
+#include "nginx/incoming.hpp"
+#include "nginx/worker.hpp"
+
+#include "base/ascii.hpp"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace realtime {
+
+namespace {
+
+constexpr std::size_t MostEvents = 256; // events
+constexpr ngx_msec_t LogPatience = 10'000;
+constexpr ngx_msec_t EmptyAfter = 1000;
+constexpr std::int64_t ClocksMs = 2000; // RabbitMQ's may be so far ahead of ours
+
+// Under which the log knows an event of a stream. Not one that a client can have sent: header values have no NUL.
+std::string keyOf(std::string_view messageId)
+{
+    return messageId.empty() ? std::string() : std::string("stream").append(1, '\0').append(messageId);
+}
+
+} // namespace
+
+OrderedChannels::OrderedChannels(Worker& worker) : worker_(worker), more_([this] { take(); })
+{
+    openStreams();
+    if (any()) {
+        worker_.hub().useHistory(*this);
+    }
+}
+
+OrderedChannels::~OrderedChannels()
+{
+    letGo();
+}
+
+void OrderedChannels::openStreams()
+{
+    for (const auto& conf : worker_.conf().apps) {
+        for (std::size_t i = 0; i < conf->app.rules.size(); i++) {
+            const auto& route = conf->app.rules[i].stream;
+            if (!route) {
+                continue;
+            }
+            Stream* stream = find(route->identity);
+            if (stream == nullptr) {
+                auto made = std::make_unique<Stream>();
+                made->identity = route->identity;
+                made->broker = route->broker;
+                made->queue = route->queue;
+                for (const NamedBroker& one : worker_.brokers()) {
+                    if (one.name == route->broker) {
+                        made->reader = std::make_unique<StreamReader>(one.broker->config(), route->queue,
+                                                                      worker_.brokerEvents());
+                    }
+                }
+                streams_.push_back(std::move(made));
+                stream = streams_.back().get();
+            }
+            const std::uint32_t log = conf->app.ruleLogs[i];
+            if (std::find(stream->logs.begin(), stream->logs.end(), log) == stream->logs.end()) {
+                stream->logs.push_back(log);
+            }
+        }
+    }
+}
+
+OrderedChannels::Stream* OrderedChannels::find(std::uint64_t identity)
+{
+    for (const auto& stream : streams_) {
+        if (stream->identity == identity) {
+            return stream.get();
+        }
+    }
+    return nullptr;
+}
+
+// --- following ----------------------------------------------------------------------------------------------------
+
+void OrderedChannels::tick()
+{
+    if (!any()) {
+        return;
+    }
+    if (ngx_exiting) {
+        letGo(); // the next generation's workers take over at once
+    } else {
+        lead();
+        for (const auto& stream : streams_) {
+            beginEmpty(*stream);
+        }
+    }
+    sendWaiting();
+}
+
+void OrderedChannels::lead()
+{
+    HubLog& log = worker_.hub().log(0);
+    const bool leads = log.slot != SharedLog::NoSlot && log.log.lead(log.slot);
+    for (const auto& stream : streams_) {
+        if (leads && !stream->follows && !stream->refused) {
+            follow(*stream);
+        } else if (!leads && std::exchange(stream->follows, false)) {
+            stream->reader->stopFollowing();
+        }
+    }
+}
+
+void OrderedChannels::letGo()
+{
+    if (letGo_) {
+        return;
+    }
+    letGo_ = true;
+    bool led = false;
+    for (const auto& stream : streams_) {
+        led |= stream->follows;
+        if (std::exchange(stream->follows, false)) {
+            stream->reader->stopFollowing();
+        }
+    }
+    if (led) {
+        worker_.hub().log(0).log.giveUpLead(worker_.hub().log(0).slot);
+    }
+}
+
+// From where the log has stopped. A new one begins with what has been published since it is there; where that is, the last
+// events tell.
+void OrderedChannels::follow(Stream& stream)
+{
+    std::optional<std::uint64_t> from;
+    stream.sinceMs = Worker::nowMs();
+    for (std::uint32_t index : stream.logs) {
+        SharedLog& log = worker_.hub().log(index).log;
+        if (const auto place = log.stream(stream.identity)) {
+            from = std::min(from.value_or(place->next), place->next);
+        }
+        stream.sinceMs = std::min(stream.sinceMs, log.streamSince(stream.identity, stream.sinceMs));
+    }
+    stream.follows = true;
+    stream.reader->follow(from ? StreamStart{StreamStart::Kind::Number, static_cast<std::int64_t>(*from)}
+                               : StreamStart{StreamStart::Kind::Last, 0});
+}
+
+// Nothing has come although the last events were asked for: there are none.
+void OrderedChannels::beginEmpty(Stream& stream)
+{
+    if (!stream.follows || !stream.began || stream.start.kind != StreamStart::Kind::Last ||
+        !elapsed(stream.beganAt, EmptyAfter)) {
+        return;
+    }
+    stream.start = {StreamStart::Kind::Number, 0};
+    for (std::uint32_t index : stream.logs) {
+        SharedLog& log = worker_.hub().log(index).log;
+        if (!log.stream(stream.identity)) {
+            log.beginStream(stream.identity, 0);
+        }
+    }
+}
+
+void OrderedChannels::take()
+{
+    for (const auto& stream : streams_) {
+        std::vector<std::unique_ptr<StreamEvent>> events;
+        if (stream->reader->take(events, MostEvents)) {
+            more_.inNextTurn();
+        }
+        const StreamEvent* last = nullptr;
+        for (const auto& event : events) {
+            if (handle(*stream, *event)) {
+                last = event.get();
+            }
+        }
+        if (last != nullptr) {
+            const std::uint64_t next = last->message.number + 1;
+            for (std::uint32_t log : stream->logs) {
+                worker_.hub().log(log).log.reachStream(stream->identity, next);
+            }
+            stream->reader->done(last->receipt, next); // now that it is in the log
+        }
+        std::vector<StreamAnswer> answers;
+        stream->reader->takeAnswers(answers);
+        for (const StreamAnswer& one : answers) {
+            answer(one);
+        }
+    }
+    sendWaiting();
+}
+
+// True: it is an event that is done with.
+bool OrderedChannels::handle(Stream& stream, const StreamEvent& event)
+{
+    if (event.kind == StreamEvent::Kind::Began) {
+        stream.began = true;
+        stream.start = event.start;
+        stream.beganAt = ngx_current_msec;
+        stream.restarts = false;
+        return false;
+    }
+    if (stream.refused || stream.restarts || (stream.began && !begins(stream, event.message))) {
+        return false;
+    }
+    append(stream, event.message);
+    return true;
+}
+
+// The first event of a connection: is it the one that was asked for? False: it is not to be gone on with.
+bool OrderedChannels::begins(Stream& stream, const IncomingMessage& message)
+{
+    const std::uint64_t number = message.number;
+    const std::int64_t wantedMs = stream.sinceMs - ClocksMs;
+    if (stream.start.kind == StreamStart::Kind::Last && message.timeMs + 1000 > wantedMs) {
+        stream.restarts = true; // there may be more of them before
+        stream.reader->follow({StreamStart::Kind::Time, wantedMs / 1000});
+        return false;
+    }
+    stream.began = false;
+    const bool byNumber = stream.start.kind == StreamStart::Kind::Number;
+    const auto asked = static_cast<std::uint64_t>(stream.start.value);
+    if (byNumber && number < asked) {
+        stream.refused = true;
+        stream.follows = false;
+        stream.reader->stopFollowing();
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "realtime: the stream \"%s\" was made anew: its channels stand still until nginx is "
+                      "restarted",
+                      stream.queue.c_str());
+        return false;
+    }
+    const bool lost = byNumber && number > asked;
+    for (std::uint32_t index : stream.logs) {
+        SharedLog& log = worker_.hub().log(index).log;
+        if (lost || !log.stream(stream.identity)) {
+            log.beginStream(stream.identity, number);
+        }
+    }
+    if (lost) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "realtime: the stream \"%s\" has no events from %uL to %uL any more",
+                      stream.queue.c_str(), asked, number - 1);
+        worker_.tear([&](const App& app, std::string_view channel) {
+            return app.policyOf(channel).stream.identity == stream.identity;
+        });
+    }
+    return true;
+}
+
+void OrderedChannels::append(Stream& stream, const IncomingMessage& message)
+{
+    auto incoming = readIncoming(worker_.conf(), message);
+    if (!incoming) {
+        worker_.counters().add(Counter::PeerIgnored);
+        return;
+    }
+    if (incoming->app->policyOf(message.channel).stream.identity != stream.identity) {
+        return; // of a channel that is not delivered by it
+    }
+    const std::string key = keyOf(message.messageId);
+    Publication& publication = incoming->publication;
+    publication.idempotencyKey = key;
+    publication.timeMs = message.timeMs != 0 ? message.timeMs : Worker::nowMs();
+    publication.number = message.number;
+    const BrokerConfig* own = nullptr;
+    for (const NamedBroker& one : worker_.brokers()) {
+        own = one.name == stream.broker ? &one.broker->config() : own;
+    }
+    if (message.worker && own != nullptr && message.node == own->node) {
+        publication.publisherSlot = *message.worker;
+    }
+    worker_.relay(*incoming->app, publication);
+    worker_.drainSoon(); // the publisher may be this one
+}
+
+// --- publishers -----------------------------------------------------------------------------------------------------
+
+void OrderedChannels::expect(const App& app, std::string_view channel, const Published& published,
+                             std::uint64_t token)
+{
+    expected_.push_back({app.id, std::string(channel), published.handBack, published.log, token});
+    byToken_[token] = std::prev(expected_.end());
+}
+
+void OrderedChannels::forgetToken(std::uint64_t token)
+{
+    if (const auto found = byToken_.find(token); found != byToken_.end()) {
+        expected_.erase(found->second);
+        byToken_.erase(found);
+    }
+}
+
+void OrderedChannels::tellPublishers()
+{
+    for (auto one = expected_.begin(); one != expected_.end();) {
+        const std::string key = keyOf(one->messageId);
+        NewRecord record;
+        record.app = one->app;
+        record.channel = one->channel;
+        record.idempotencyKey = key;
+        record.fromPeer = true;
+        record.timeMs = Worker::nowMs();
+        const auto appended = worker_.hub().log(one->log).log.appended(record);
+        const std::uint64_t token = one->token;
+        ++one;
+        if (appended) {
+            forgetToken(token);
+            worker_.handedBack(token, appended->id, appended->subscribers);
+        }
+    }
+}
+
+// --- history --------------------------------------------------------------------------------------------------------
+
+std::uint64_t OrderedChannels::ask(const HistoryRequest& request)
+{
+    Stream* stream = find(request.stream.identity);
+    if (stream == nullptr) {
+        return 0;
+    }
+    Asked asked;
+    asked.stream = stream;
+    asked.question.ticket = ++lastTicket_;
+    asked.question.app = request.app;
+    asked.question.channel = request.channel;
+    asked.question.sinceMs = request.ageMs != 0 ? Worker::nowMs() - request.ageMs : 0;
+    if (request.after != 0) {
+        asked.question.start = {StreamStart::Kind::Number,
+                                static_cast<std::int64_t>(streamNumber(request.after) + 1)};
+    } else if (request.ageMs != 0) {
+        asked.question.start = {StreamStart::Kind::Time, asked.question.sinceMs / 1000};
+    }
+    asked.toTheLog = request.until == HistoryRequest::ToTheLog;
+    asked.question.until = asked.toTheLog ? 0 : streamNumber(request.until);
+    asked.since = ngx_current_msec;
+    const ChannelPolicy policy = worker_.conf().app(request.app)->app.policyOf(request.channel);
+    asked.log = policy.log;
+    auto [place, added] = asked_.emplace(lastTicket_, std::move(asked));
+    if (!place->second.toTheLog && !send(place->second)) {
+        asked_.erase(place);
+        return 0;
+    }
+    if (place->second.toTheLog) {
+        more_.inNextTurn();
+    }
+    return lastTicket_;
+}
+
+void OrderedChannels::forget(std::uint64_t ticket)
+{
+    asked_.erase(ticket);
+}
+
+bool OrderedChannels::send(Asked& asked)
+{
+    return asked.stream->reader->ask(asked.question);
+}
+
+// Those that were asked before the log had begun to follow.
+void OrderedChannels::sendWaiting()
+{
+    for (auto& [ticket, asked] : asked_) {
+        if (!asked.toTheLog) {
+            continue;
+        }
+        const auto place = worker_.hub().log(asked.log).log.stream(asked.stream->identity);
+        const bool late = elapsed(asked.since, LogPatience);
+        if (!place && !late) {
+            continue;
+        }
+        asked.toTheLog = false;
+        const auto from = static_cast<std::uint64_t>(asked.question.start.value);
+        const bool nothing =
+            place && (place->next == 0 ||
+                      (asked.question.start.kind == StreamStart::Kind::Number && from >= place->next));
+        asked.question.until = place && place->next > 0 ? place->next - 1 : 0;
+        if (!place || nothing || !send(asked)) {
+            failed_.push_back(ticket);
+        }
+    }
+    for (std::uint64_t ticket : std::exchange(failed_, {})) {
+        fail(ticket);
+    }
+}
+
+// There is nothing to be had. It is a gap only if something may have been.
+void OrderedChannels::fail(std::uint64_t ticket)
+{
+    const auto found = asked_.find(ticket);
+    if (found == asked_.end()) {
+        return;
+    }
+    const Asked asked = std::move(found->second);
+    asked_.erase(found);
+    const auto place = worker_.hub().log(asked.log).log.stream(asked.stream->identity);
+    HistoryPart part;
+    part.end = true;
+    part.lost = !place;
+    part.reached = place ? streamOffset(place->next) - 1 : 0;
+    worker_.hub().supply(ticket, part, Worker::nowMs());
+}
+
+void OrderedChannels::answer(const StreamAnswer& answer)
+{
+    const auto found = asked_.find(answer.ticket);
+    if (found == asked_.end()) {
+        return; // who asked has left
+    }
+    const Asked asked = std::move(found->second);
+    asked_.erase(found);
+
+    HistoryPart part;
+    std::unordered_set<std::string_view> seen; // what was sent twice is in the stream twice
+    for (const IncomingMessage& message : answer.events) {
+        auto incoming = readIncoming(worker_.conf(), message);
+        if (!incoming || (!message.messageId.empty() && !seen.insert(message.messageId).second)) {
+            continue;
+        }
+        const Publication& publication = incoming->publication;
+        LogRecord record;
+        record.id.offset = streamOffset(message.number);
+        record.timeMs = message.timeMs;
+        record.flags = publication.flags;
+        record.app = message.app;
+        record.channel = publication.channel;
+        record.event = publication.event;
+        record.contentType = publication.contentType;
+        record.data = publication.data;
+        record.origin = publication.origin;
+        record.userId = publication.userId;
+        part.records.push_back(record);
+    }
+    part.reached = streamOffset(answer.next) - 1;
+    part.end = answer.next > asked.question.until;
+    part.lost = answer.lost;
+    worker_.hub().supply(answer.ticket, part, Worker::nowMs());
+}
+
+void OrderedChannels::takeNotes(std::vector<BrokerNote>& out)
+{
+    for (const auto& stream : streams_) {
+        stream->reader->takeNotes(out);
+    }
+}
+
+} // namespace realtime

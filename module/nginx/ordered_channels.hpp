@@ -1,0 +1,108 @@
+// Channels whose rule says `deliver broker`: what is published there goes into a stream of RabbitMQ, and what the stream
+// hands back goes into the log, in the stream's order and under its ids, which are the same on every node. What the log no
+// longer has is read from the stream.
+//
+// Thread     the event loop.
+// Who        every worker reads streams for its own subscribers' history; one at a time (SharedLog::lead()) follows the end
+//            of each for all workers of the node.
+// Publishers a worker that waits for an event to come back is woken with it (NewRecord::publisher) and looks it up by its
+//            message id.
+// Trust      as in a cluster: whoever may publish to the exchange may publish to these channels.
+#pragma once
+
+#include "nginx/event_source.hpp"
+#include "nginx/ngx.hpp"
+
+#include "app/app.hpp"
+#include "app/publisher.hpp"
+#include "broker/stream_reader.hpp"
+#include "hub/history_source.hpp"
+#include "hub/hub.hpp"
+
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace realtime {
+
+class Worker;
+
+class OrderedChannels final : public HistorySource {
+public:
+    explicit OrderedChannels(Worker& worker);
+    ~OrderedChannels();
+
+    bool any() const { return !streams_.empty(); }
+
+    // Takes what has come. Called when a thread has said that there is something.
+    void take();
+    void tick(); // now and then
+    void takeNotes(std::vector<BrokerNote>& out);
+
+    // The event was queued: AckWaiter::placed() and one AckWaiter::stored() follow for the token, when it is in the log.
+    void expect(const App& app, std::string_view channel, const Published& published, std::uint64_t token);
+    void forgetToken(std::uint64_t token);
+    // After the hub has read: tells those whose events have come back.
+    void tellPublishers();
+
+    std::uint64_t ask(const HistoryRequest& request) override;
+    void forget(std::uint64_t ticket) override;
+
+private:
+    struct Stream {
+        std::uint64_t identity = 0;
+        std::string broker, queue;
+        std::vector<std::uint32_t> logs; // that have channels of it
+        std::unique_ptr<StreamReader> reader;
+        bool follows = false;
+        bool began = false; // the next event is the first of a reading, from `start` on
+        StreamStart start;
+        ngx_msec_t beganAt = 0;
+        bool restarts = false;    // another reading was asked for: not yet
+        std::int64_t sinceMs = 0; // a log that has not begun wants what was published since
+        bool refused = false;     // it is another one than it was
+    };
+    struct Asked {
+        Stream* stream = nullptr;
+        StreamQuestion question;
+        std::uint32_t log = 0;
+        bool toTheLog = false; // it waits until the log follows
+        ngx_msec_t since = 0;
+    };
+    struct Expected {
+        std::string app, channel, messageId;
+        std::uint32_t log = 0;
+        std::uint64_t token = 0;
+    };
+
+    void openStreams();
+    Stream* find(std::uint64_t identity);
+    void lead();
+    void letGo();
+    void follow(Stream& stream);
+    bool handle(Stream& stream, const StreamEvent& event);
+    bool begins(Stream& stream, const IncomingMessage& message);
+    void beginEmpty(Stream& stream);
+    void append(Stream& stream, const IncomingMessage& message);
+    void answer(const StreamAnswer& answer);
+    void sendWaiting();
+    bool send(Asked& asked);
+    void fail(std::uint64_t ticket);
+
+    Worker& worker_;
+    std::vector<std::unique_ptr<Stream>> streams_;
+    Callback more_; // takes the rest in the next turn of the event loop
+    bool letGo_ = false;
+
+    std::unordered_map<std::uint64_t, Asked> asked_;
+    std::uint64_t lastTicket_ = 0;
+    std::vector<std::uint64_t> failed_; // tickets, to be answered in the next turn
+
+    std::list<Expected> expected_;
+    std::unordered_map<std::uint64_t, std::list<Expected>::iterator> byToken_;
+};
+
+} // namespace realtime

@@ -1,0 +1,271 @@
+// `deliver broker`: a stream of RabbitMQ gives channels their order, ids and history, the same on every node.
+#include "support/proxy.hpp"
+#include "support/rabbitmq.hpp"
+#include "support/realtime.hpp"
+#include "support/sse.hpp"
+#include "support/websocket.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "testing.hpp"
+
+using namespace realtime::testing;
+
+namespace {
+
+// A stream of the test's own.
+NginxOptions ordered(const std::string& server, const std::string& name, int workers = 2,
+                     const std::string& history = "history 100000 1h;")
+{
+    auto options = endpoints(workers);
+    options.expectedErrors = {"exited on signal 9"};
+    options.http = "realtime_broker events { server " + server + "; exchange " + name + " topic; queue " +
+                   name +
+                   ".stream stream; cluster on; }\n"
+                   "realtime_app default { broker events; channels ordered.* { deliver broker; " +
+                   history + " } }\n";
+    return options;
+}
+
+void waitUntilReading(const Nginx& nginx, std::size_t workers = 2)
+{
+    eventually([&] { return nginx.countInErrorLog("is read") >= workers; }, "all workers read the stream",
+               60s);
+}
+
+std::string publishOrdered(const Nginx& nginx, const std::string& channel, const std::string& data,
+                           const std::vector<std::string>& headers = {})
+{
+    HttpRequest request;
+    request.url = nginx.url("/pub/" + channel);
+    request.method = "POST";
+    request.body = data;
+    request.headers = headers;
+    const auto answer = send(request);
+    expectEqual(answer.status, 200L);
+    return Json::parse(answer.body).at("id").text();
+}
+
+// The `id` and data of the next event.
+std::pair<std::string, std::string> next(SseClient& client)
+{
+    const SseEvent event = client.receive();
+    expectEqual(event.event, "message");
+    return {event.id, event.data};
+}
+
+} // namespace
+
+TEST(every_node_has_the_same_order_and_the_same_ids)
+{
+    auto& server = RabbitMq::share();
+    const Nginx a(ordered(server.url(), "order"));
+    const Nginx b(ordered(server.url(), "order"));
+    waitUntilReading(a);
+    waitUntilReading(b);
+    SseClient onA(a.url("/sub/ordered.room"));
+    SseClient onB(b.url("/sub/ordered.room"));
+    WebSocket fromA(a.port(), "/ws/ordered.room");
+    WebSocket fromB(b.port(), "/ws/ordered.room");
+    constexpr int Events = 300;
+    for (int i = 0; i < Events; ++i) {
+        fromA.send("a" + std::to_string(i));
+        fromB.send("b" + std::to_string(i));
+    }
+    int nextA = 0, nextB = 0;
+    for (int i = 0; i < 2 * Events; ++i) {
+        const auto there = next(onA);
+        expect(there == next(onB), "the same event under the same id: " + there.second);
+        int& expected = there.second[0] == 'a' ? nextA : nextB;
+        expectEqual(there.second.substr(1), std::to_string(expected++));
+    }
+    onA.expectSilence();
+    onB.expectSilence();
+}
+
+TEST(a_publisher_is_told_the_id_that_subscribers_see_and_their_number_on_all_nodes)
+{
+    auto& server = RabbitMq::share();
+    const Nginx a(ordered(server.url(), "told"));
+    const Nginx b(ordered(server.url(), "told"));
+    waitUntilReading(a);
+    waitUntilReading(b);
+    SseClient subscriber(b.url("/sub/ordered.room"));
+    for (int i = 0; i < 20; ++i) { // by either worker
+        const std::string id = publishOrdered(a, "ordered.room", std::to_string(i));
+        expect(next(subscriber) == std::pair(id, std::to_string(i)), "it is the event");
+    }
+    const std::string id = publishOrdered(a, "ordered.room", "once", {"Idempotency-Key: 42"});
+    expectEqual(publishOrdered(b, "ordered.room", "once", {"Idempotency-Key: 42"}), id);
+    expect(next(subscriber) == std::pair(id, std::string("once")), "it comes once");
+    subscriber.expectSilence();
+}
+
+TEST(a_client_resumes_on_any_node)
+{
+    auto& server = RabbitMq::share();
+    const Nginx a(ordered(server.url(), "resume"));
+    waitUntilReading(a);
+    std::vector<std::string> ids;
+    for (int i = 0; i < 50; ++i) {
+        ids.push_back(publishOrdered(a, "ordered.room", std::to_string(i)));
+        publishOrdered(a, "ordered.other", "other");
+    }
+    const Nginx b(ordered(server.url(), "resume")); // which has seen nothing of it
+    waitUntilReading(b);
+    for (const std::size_t from : {0U, 10U, 48U, 49U}) {
+        SseClient client(b.url("/sub/ordered.room?since=" + ids[from]));
+        for (std::size_t i = from + 1; i < ids.size(); ++i) {
+            expect(next(client) == std::pair(ids[i], std::to_string(i)), "it goes on behind the id");
+        }
+        client.expectSilence();
+    }
+    WebSocket client(b.port(), "/sub/ordered.room?since=" + ids[45], "realtime.json");
+    for (int i = 46; i < 50; ++i) {
+        expectEqual(Json::parse(client.receiveText()).at("data").text(), std::to_string(i));
+    }
+    expectEqual(publishOrdered(a, "ordered.room", "live").empty(), false);
+    expectEqual(Json::parse(client.receiveText()).at("data").text(), "live");
+}
+
+TEST(history_survives_a_restart_of_everything)
+{
+    auto& server = RabbitMq::share();
+    constexpr int Events = 1000;
+    std::string last;
+    {
+        const Nginx nginx(ordered(server.url(), "restart"));
+        waitUntilReading(nginx);
+        WebSocket publisher(nginx.port(), "/ws/ordered.room");
+        for (int i = 0; i < Events; ++i) {
+            publisher.send(std::to_string(i));
+        }
+        last = publishOrdered(nginx, "ordered.room", std::to_string(Events));
+    }
+    server.stop();
+    server.start();
+    const Nginx nginx(ordered(server.url(), "restart"));
+    for (int round = 0; round < 2; ++round) { // the first before it follows, perhaps
+        SseClient client(nginx.url("/sub/ordered.room?since=earliest"));
+        std::string id;
+        for (int i = 0; i <= Events; ++i) {
+            const auto event = next(client);
+            expectEqual(event.second, std::to_string(i));
+            id = event.first;
+        }
+        expectEqual(id, last);
+        client.expectSilence();
+        publishOrdered(nginx, "ordered.other", "not for it");
+        client.expectSilence();
+    }
+}
+
+TEST(what_the_log_no_longer_has_comes_from_the_stream)
+{
+    auto& server = RabbitMq::share();
+    auto options = ordered(server.url(), "long");
+    options.zone = "main 1m";
+    const Nginx nginx(options);
+    waitUntilReading(nginx);
+    const std::string filling(4000, 'x');
+    constexpr int Events = 600; // more than twice what the log takes
+    WebSocket publisher(nginx.port(), "/ws/ordered.room");
+    std::string tenth;
+    for (int i = 0; i < Events; ++i) {
+        publisher.send(std::to_string(i) + ":" + filling);
+        if (i == 10) {
+            SseClient first(nginx.url("/sub/ordered.room?since=earliest"));
+            for (int n = 0; n <= 10; ++n) {
+                tenth = next(first).first;
+            }
+        }
+    }
+    publishOrdered(nginx, "ordered.room", std::to_string(Events) + ":");
+    for (const bool earliest : {true, false}) {
+        SseClient client(nginx.url("/sub/ordered.room?since=" + (earliest ? "earliest" : tenth)));
+        for (int i = earliest ? 0 : 11; i <= Events; ++i) {
+            const std::string data = next(client).second;
+            expectEqual(data.substr(0, data.find(':')), std::to_string(i));
+        }
+        client.expectSilence();
+    }
+}
+
+TEST(when_the_worker_that_follows_dies_nothing_is_lost_or_told_twice)
+{
+    auto& server = RabbitMq::share();
+    Nginx nginx(ordered(server.url(), "follower", 2));
+    waitUntilReading(nginx);
+    int sent = 0;
+    for (std::size_t round = 0; round < 2; ++round) {
+        const pid_t victim = nginx.workers().at(0);
+        std::unique_ptr<WebSocket> subscriber, publisher;
+        eventually(
+            [&] {
+                subscriber = std::make_unique<WebSocket>(nginx.port(), "/sub/ordered.room");
+                return nginx.workerOf(subscriber->clientPort()) != victim;
+            },
+            "a subscriber of the other worker");
+        eventually(
+            [&] {
+                publisher = std::make_unique<WebSocket>(nginx.port(), "/ws/ordered.room");
+                return nginx.workerOf(publisher->clientPort()) != victim;
+            },
+            "a publisher on the other worker");
+        const int first = sent;
+        for (; sent < first + 300; ++sent) {
+            publisher->send(std::to_string(sent));
+            if (sent == first + 100) {
+                nginx.killWorker(victim);
+            }
+        }
+        for (int i = first; i < sent; ++i) {
+            expectEqual(subscriber->receiveText(), std::to_string(i));
+        }
+        subscriber->expectSilence();
+        waitUntilReading(nginx, 3 + round);
+    }
+}
+
+TEST(while_the_stream_is_away_events_wait_and_nobody_misses_one)
+{
+    auto& server = RabbitMq::share();
+    Proxy proxy(server.port());
+    const std::string through = "amqp://guest:guest@127.0.0.1:" + std::to_string(proxy.port()) + "/%2F";
+    const Nginx a(ordered(server.url(), "away"));
+    const Nginx b(ordered(through, "away"));
+    waitUntilReading(a);
+    waitUntilReading(b);
+    SseClient onA(a.url("/sub/ordered.room"));
+    SseClient onB(b.url("/sub/ordered.room"));
+    WebSocket fromA(a.port(), "/ws/ordered.room");
+    WebSocket fromB(b.port(), "/ws/ordered.room");
+    fromA.send("before");
+    expectEqual(next(onB).second, "before");
+    expectEqual(next(onA).second, "before");
+    proxy.block(true);
+    for (int i = 0; i < 50; ++i) {
+        fromA.send("a" + std::to_string(i));
+        fromB.send("b" + std::to_string(i));
+    }
+    for (int i = 0; i < 50; ++i) {
+        expectEqual(next(onA).second, "a" + std::to_string(i));
+    }
+    onB.expectSilence(); // nobody of its own either: order comes first
+    proxy.block(false);
+    std::vector<std::pair<std::string, std::string>> there, here;
+    for (int i = 0; i < 50; ++i) {
+        there.push_back(next(onA));
+    }
+    for (int i = 0; i < 100; ++i) {
+        here.push_back(next(onB));
+    }
+    expect(std::equal(there.begin(), there.end(), here.begin() + 50), "the same order and ids");
+    onA.expectSilence();
+    onB.expectSilence();
+}
+
+TEST_MAIN()
