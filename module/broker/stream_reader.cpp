@@ -246,17 +246,11 @@ void StreamReader::stopFollowing()
     loop_->rouse();
 }
 
-bool StreamReader::take(std::vector<std::unique_ptr<StreamEvent>>& out, std::size_t most)
+std::unique_ptr<StreamEvent> StreamReader::take()
 {
     loop_->heard();
     std::unique_ptr<StreamEvent> event;
-    for (std::size_t i = 0; i < most; ++i) {
-        if (!loop_->events.pop(event)) {
-            return false;
-        }
-        out.push_back(std::move(event));
-    }
-    return true;
+    return loop_->events.pop(event) ? std::move(event) : nullptr;
 }
 
 void StreamReader::done(std::uint64_t receipt, std::uint64_t number)

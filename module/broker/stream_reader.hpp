@@ -57,8 +57,7 @@ public:
     // From there on; by number, once something was done().
     void follow(const StreamStart& start);
     void stopFollowing();
-    // Appends at most `most`; false: there are no more.
-    bool take(std::vector<std::unique_ptr<StreamEvent>>& out, std::size_t most);
+    std::unique_ptr<StreamEvent> take(); // null: there is none now
     // What was taken up to this receipt is done, and the next event is `number`.
     void done(std::uint64_t receipt, std::uint64_t number);
 

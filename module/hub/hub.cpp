@@ -57,6 +57,12 @@ Hub::Hub(const std::vector<HubLog>& logs)
 
 Hub::~Hub() = default;
 
+// Can what the log no longer has of the channel be had elsewhere?
+bool Hub::hasPast(const Subscription& subscription) const
+{
+    return historySource_ != nullptr && subscription.channel->stream.identity != 0;
+}
+
 bool Hub::wants(const ChannelRef& channel) const
 {
     const auto& channels = reading_->channels;
@@ -278,7 +284,7 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
         deliverBatches();
         for (Subscription* subscription : channel.subscriptions) {
             if (misses(channel, subscription->lastOffset, record) && !subscription->subscriber->replaying()) {
-                announceGap(*subscription);
+                missed(*subscription, record.previousOffset);
             }
         }
     }
@@ -527,9 +533,26 @@ void Hub::lose(const LogState& state, LocalChannel& channel)
     }
     channel.lastOffset = info->lastOffset;
     for (Subscription* subscription : channel.subscriptions) {
-        if (!subscription->subscriber->replaying()) {
-            skipTo(*subscription, channel.lastOffset);
+        if (!subscription->subscriber->replaying() && subscription->lastOffset < channel.lastOffset) {
+            missed(*subscription, channel.lastOffset);
+            subscription->lastOffset =
+                subscription->subscriber->replaying() ? subscription->lastOffset : channel.lastOffset;
         }
+    }
+}
+
+// A live subscription has not got what there is up to `until`, and the log no longer has it.
+void Hub::missed(Subscription& subscription, std::uint64_t until)
+{
+    Subscriber& subscriber = *subscription.subscriber;
+    if (!hasPast(subscription)) {
+        announceGap(subscription);
+        return;
+    }
+    subscriber.replay_ = std::make_unique<Replay>();
+    subscriber.replay_->past.push_back({&subscription, subscription.lastOffset, until, 0, true});
+    if (!askForHistory(subscriber)) {
+        subscriber.replay_.reset();
     }
 }
 
@@ -597,8 +620,7 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
     const std::uint64_t streamCut = cutOf(added, since);
     for (const NewSubscription& one : added) {
         Subscription& subscription = *one.subscription;
-        if (historySource_ != nullptr && subscription.channel->stream.identity != 0 &&
-            one.history.messages != 0) {
+        if (hasPast(subscription) && one.history.messages != 0) {
             recovered &= replayStream(state, one, since, streamCut, nowMs, *replay);
             continue;
         }
@@ -803,6 +825,12 @@ void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
             continue; // overwritten by now: the next event of the channel that is left shows the hole
         }
         if (misses(*item.subscription->channel, item.subscription->lastOffset, record)) {
+            if (hasPast(*item.subscription)) {
+                replay.past.push_back(
+                    {item.subscription, item.subscription->lastOffset, record.previousOffset, 0, true});
+                replay.next--; // the record comes after that
+                continue;
+            }
             announceGap(*item.subscription);
         }
         std::uint32_t left = item.history ? record_flag::Transient | record_flag::Internal : 0;
@@ -831,11 +859,11 @@ bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
             continue;
         }
         History history;
-        if (!giveUp) {
+        if (!giveUp || hasPast(*s)) {
             const SharedLog& log = logs_[s->channel->log].source.log;
             history = log.history(s->channel->ref, s->lastOffset, UnlimitedHistory, nowMs);
         }
-        if (!giveUp && !history.complete && historySource_ != nullptr && s->channel->stream.identity != 0) {
+        if (!history.complete && hasPast(*s)) {
             replay.past.push_back({s, s->lastOffset, history.behind, 0, true});
         } else if (history.positions.empty()) {
             skipTo(*s, s->channel->lastOffset);

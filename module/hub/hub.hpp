@@ -185,6 +185,7 @@ private:
     void take(LocalChannel& channel, const LogRecord& record);
     void catchUp(LogState& state);
     void lose(const LogState& state, LocalChannel& channel);
+    void missed(Subscription& subscription, std::uint64_t until);
     void skipTo(Subscription& subscription, std::uint64_t offset); // with a gap announced, if it is behind
     Batch& batchOf(LocalChannel& channel);
     void deliverBatches();
@@ -208,6 +209,7 @@ private:
     bool extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp);
     bool replayStream(LogState& state, const NewSubscription& one, const Since& since, std::uint64_t cut,
                       std::int64_t nowMs, Replay& replay);
+    bool hasPast(const Subscription& subscription) const;
     bool askForHistory(Subscriber& subscriber);
     void forgetHistory(Subscriber& subscriber, const Subscription* subscription);
 

@@ -86,7 +86,7 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
         }
         subscriber.replay_->past.push_back({&subscription, position.lastOffset, until, 0, true});
     };
-    if (streamed && historySource_ != nullptr && !state.source.log.stream(channel.stream.identity)) {
+    if (hasPast(subscription) && !state.source.log.stream(channel.stream.identity)) {
         ask(HistoryRequest::ToTheLog); // the log is new
         return;
     }
@@ -95,7 +95,7 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
     }
     const History missed =
         state.source.log.history(channel.ref, position.lastOffset, UnlimitedHistory, nowMs);
-    const bool known = !streamed || historySource_ == nullptr || missed.complete;
+    const bool known = missed.complete || !hasPast(subscription);
     if (missed.positions.empty() && known) {
         skipTo(subscription, channel.lastOffset);
         return;

@@ -22,27 +22,36 @@ AppendResult Appender::append(const NewRecord& record, std::uint32_t self, WakeU
     SlotSet sleepers;
     {
         const Lock lock(memory_);
-        if (record.number && wasConsumed(record)) {
-            result.status = AppendStatus::Repeated;
-            return result;
+        result = appendOnce(record, *bytes, *key, once ? &digest : nullptr, self, sleepers);
+        if (record.publisher < memory_.plan().slotCount) { // it hears of a repeat, too
+            collect(record.publisher, ring_.head(), self, sleepers);
         }
-        if (once && wasSeen(record, digest, *key, result)) {
-            return result;
-        }
-        const std::uint32_t entry = directory_.findOrAdd(*key);
-        if (entry == 0) {
-            result.status = AppendStatus::ChannelsFull;
-            return result;
-        }
-        if (record.number && memory_.entry(entry).lastOffset >= streamOffset(*record.number)) {
-            result.status = AppendStatus::Repeated; // by one who died before it could count it
-            return result;
-        }
-        result = publish(record, *bytes, entry, once ? &digest : nullptr);
-        collectSleepers(entry, result.position, self, record.publisher, sleepers);
-        memory_.header().pending = 0;
     }
     sleepers.wake(wakeUp);
+    return result;
+}
+
+AppendResult Appender::appendOnce(const NewRecord& record, std::uint32_t bytes, const ChannelKey& key,
+                                  const IdempotencyTable::Digest* digest, std::uint32_t self,
+                                  SlotSet& sleepers)
+{
+    AppendResult result;
+    result.status = AppendStatus::Repeated;
+    if ((record.number && wasConsumed(record)) ||
+        (digest != nullptr && wasSeen(record, *digest, key, result))) {
+        return result;
+    }
+    const std::uint32_t entry = directory_.findOrAdd(key);
+    if (entry == 0) {
+        result.status = AppendStatus::ChannelsFull;
+        return result;
+    }
+    if (record.number && memory_.entry(entry).lastOffset >= streamOffset(*record.number)) {
+        return result; // by one who died before it could count it
+    }
+    result = publish(record, bytes, entry, digest);
+    collectSleepers(entry, result.position, self, sleepers);
+    memory_.header().pending = 0;
     return result;
 }
 
@@ -62,7 +71,7 @@ AppendResult Appender::appendLocked(const NewRecord& record, std::uint32_t entry
         return result;
     }
     AppendResult result = publish(record, *bytes, entry, nullptr);
-    collectSleepers(entry, result.position, self, SharedLog::NoSlot, sleepers);
+    collectSleepers(entry, result.position, self, sleepers);
     memory_.header().pending = 0;
     return result;
 }
@@ -136,23 +145,21 @@ AppendResult Appender::publish(const NewRecord& record, std::uint32_t bytes, std
     return result;
 }
 
-void Appender::collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self,
-                               std::uint32_t publisher, SlotSet& sleepers)
+void Appender::collect(std::uint32_t slot, LogPosition position, std::uint32_t self, SlotSet& sleepers)
 {
-    const auto concern = [&](std::uint32_t slot) {
-        markForWakeUp(memory_.slot(slot), position);
-        step("marked");
-        if (slot != self && takeSleeper(memory_.slot(slot))) {
-            sleepers.add(slot);
-        }
-        step("collected");
-    };
-    for (std::uint32_t cell = memory_.entry(entry).firstCell; cell != 0; cell = memory_.cell(cell).next) {
-        concern(memory_.cell(cell).slot);
+    markForWakeUp(memory_.slot(slot), position);
+    step("marked");
+    if (slot != self && takeSleeper(memory_.slot(slot))) {
+        sleepers.add(slot);
     }
-    if (publisher < memory_.plan().slotCount &&
-        memory_.slot(publisher).inUse.load(std::memory_order_relaxed) != 0) {
-        concern(publisher);
+    step("collected");
+}
+
+void Appender::collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self,
+                               SlotSet& sleepers)
+{
+    for (std::uint32_t cell = memory_.entry(entry).firstCell; cell != 0; cell = memory_.cell(cell).next) {
+        collect(memory_.cell(cell).slot, position, self, sleepers);
     }
     Header& header = memory_.header();
     if (header.wakeAll == 0) {

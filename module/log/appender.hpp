@@ -57,11 +57,13 @@ public:
 
 private:
     bool wasConsumed(const NewRecord& record) const;
+    AppendResult appendOnce(const NewRecord& record, std::uint32_t bytes, const ChannelKey& key,
+                            const IdempotencyTable::Digest* digest, std::uint32_t self, SlotSet& sleepers);
     AppendResult publish(const NewRecord& record, std::uint32_t bytes, std::uint32_t index,
                          const IdempotencyTable::Digest* digest);
     std::uint64_t nextOffset(const NewRecord& record, const Entry& entry) const;
-    void collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self,
-                         std::uint32_t publisher, SlotSet& sleepers);
+    void collect(std::uint32_t slot, LogPosition position, std::uint32_t self, SlotSet& sleepers);
+    void collectSleepers(std::uint32_t entry, LogPosition position, std::uint32_t self, SlotSet& sleepers);
 
     Memory memory_;
     Directory directory_;

@@ -165,23 +165,7 @@ void OrderedChannels::beginEmpty(Stream& stream)
 void OrderedChannels::take()
 {
     for (const auto& stream : streams_) {
-        std::vector<std::unique_ptr<StreamEvent>> events;
-        if (stream->reader->take(events, MostEvents)) {
-            more_.inNextTurn();
-        }
-        const StreamEvent* last = nullptr;
-        for (const auto& event : events) {
-            if (handle(*stream, *event)) {
-                last = event.get();
-            }
-        }
-        if (last != nullptr) {
-            const std::uint64_t next = last->message.number + 1;
-            for (std::uint32_t log : stream->logs) {
-                worker_.hub().log(log).log.reachStream(stream->identity, next);
-            }
-            stream->reader->done(last->receipt, next); // now that it is in the log
-        }
+        takeEvents(*stream);
         std::vector<StreamAnswer> answers;
         stream->reader->takeAnswers(answers);
         for (const StreamAnswer& one : answers) {
@@ -189,6 +173,39 @@ void OrderedChannels::take()
         }
     }
     sendWaiting();
+}
+
+// So many that the workers have read them before the log's ring comes around.
+void OrderedChannels::takeEvents(Stream& stream)
+{
+    std::size_t room = ~std::size_t{0};
+    for (std::uint32_t log : stream.logs) {
+        room = std::min(room, worker_.hub().log(log).log.maxRecordBytes());
+    }
+    std::unique_ptr<StreamEvent> last;
+    std::size_t bytes = 0;
+    for (std::size_t n = 0;; n++) {
+        if (n == MostEvents || bytes >= room) {
+            more_.inNextTurn();
+            break;
+        }
+        auto event = stream.reader->take();
+        if (event == nullptr) {
+            break;
+        }
+        bytes += event->message.data.size();
+        if (handle(stream, *event)) {
+            last = std::move(event);
+        }
+    }
+    if (last == nullptr) {
+        return;
+    }
+    const std::uint64_t next = last->message.number + 1;
+    for (std::uint32_t log : stream.logs) {
+        worker_.hub().log(log).log.reachStream(stream.identity, next);
+    }
+    stream.reader->done(last->receipt, next); // now that it is in the log
 }
 
 // True: it is an event that is done with.

@@ -83,6 +83,7 @@ private:
     void lead();
     void letGo();
     void follow(Stream& stream);
+    void takeEvents(Stream& stream);
     bool handle(Stream& stream, const StreamEvent& event);
     bool begins(Stream& stream, const IncomingMessage& message);
     void beginEmpty(Stream& stream);
