@@ -81,8 +81,12 @@ TEST(cluster_delivers_on_one_node_what_was_published_on_another)
     const Nginx a(options);
     const Nginx b(options);
     for (const Nginx* node : {&a, &b}) {
-        eventually([&] { return node->countInErrorLog("hears the other nodes") >= 2; }, "all workers hear",
-                   60s);
+        eventually(
+            [&] {
+                const Json status = Json::parse(get(node->url("/status?format=json")).body);
+                return status.at("cluster_nodes").number() == 2;
+            },
+            "the nodes know each other", 60s);
     }
     SseClient stream(b.url("/sub/news"));
     SseClient local(b.url("/sub/local.news"));
