@@ -1,8 +1,8 @@
 #include "broker/peer_feed.hpp"
 
+#include "base/own_fd.hpp"
 #include "broker/backoff.hpp"
 #include "broker/note_book.hpp"
-#include "base/own_fd.hpp"
 #include "broker/poll_timeout.hpp"
 #include "broker/signals_blocked.hpp"
 #include "broker/spsc_queue.hpp"

@@ -8,6 +8,8 @@
 
 #include "support/files.hpp"
 
+#include <unistd.h>
+
 namespace realtime::bench {
 
 namespace {
@@ -72,6 +74,15 @@ void confirmsOf(const std::string& queueType, const Options& options, Report& re
     HttpLoad http(server, config.window);
     http.publish(1); // exchange and queue are there
     const std::size_t events = options.scaled(Confirmed);
+    std::vector<double> servers, clients; // CPU time an event
+    const auto cpuOf = [&](auto work) {
+        const auto server0 = server.cpu(), client0 = cpuTime({getpid()});
+        const double time = work();
+        const double each = 1e-3 / static_cast<double>(events); // from nanoseconds
+        servers.push_back(each * static_cast<double>((server.cpu() - server0).count()));
+        clients.push_back(each * static_cast<double>((cpuTime({getpid()}) - client0).count()));
+        return time;
+    };
     std::vector<Contender> contenders{
         {"bare rabbitmq-c",
          [&] {
@@ -82,11 +93,14 @@ void confirmsOf(const std::string& queueType, const Options& options, Report& re
         {"POST, ack=broker",
          [&] {
              BareAmqp(config).purge(queue);
-             return microseconds(http.publish(events));
+             return cpuOf([&] { return microseconds(http.publish(events)); });
          }},
     };
     alternate(contenders, options.quick ? 1 : 7);
-    report.add("confirmed, " + queueType + " queue", "us", contenders, Ratio);
+    const std::string scenario = "confirmed, " + queueType + " queue";
+    report.add(scenario, "us", contenders, Ratio);
+    report.add({scenario, "CPU of nginx", median(servers), "us", {}, {}, {}, {}});
+    report.add({scenario, "CPU of the HTTP clients", median(clients), "us", {}, {}, {}, {}});
 }
 
 } // namespace
