@@ -251,8 +251,8 @@ public:
     // A slot has SlotCounters words for its worker to count in; those from FirstGauge on are gauges. When a slot
     // is given up, its counters are added to the retired row and its gauges are cleared. The gauges of the retired row
     // are nobody's: users of the log may keep there what belongs to all of them.
-    static constexpr std::size_t SlotCounters = 328; // 64 such slots leave enough of the smallest zone
-    static constexpr std::size_t FirstGauge = 192;
+    static constexpr std::size_t SlotCounters = 304; // 64 such slots leave enough of the smallest zone
+    static constexpr std::size_t FirstGauge = 168;
 
     struct Options {
         std::uint32_t slots = 64; // workers that may live at one time, all generations together

@@ -103,11 +103,12 @@ constexpr std::size_t word(Gauge gauge)
 }
 constexpr std::size_t word(std::size_t broker, BrokerCounter counter)
 {
-    return 128 + broker * 8 + static_cast<std::size_t>(counter);
+    return 128 + broker * static_cast<std::size_t>(BrokerCounter::Count) + static_cast<std::size_t>(counter);
 }
 constexpr std::size_t word(std::size_t broker, BrokerGauge gauge)
 {
-    return SharedLog::FirstGauge + 16 + broker * 7 + static_cast<std::size_t>(gauge);
+    return SharedLog::FirstGauge + 16 + broker * static_cast<std::size_t>(BrokerGauge::Count) +
+           static_cast<std::size_t>(gauge);
 }
 constexpr std::size_t word(AppGauge app)
 {
@@ -120,7 +121,6 @@ static_assert(word(MaxBrokers, BrokerGauge::State) <= FirstBusyChannelWord);
 static_assert(FirstSlowSubscriberWord + MaxSlowSubscribers * SlowSubscriberWords <= word(AppGauge{0}));
 static_assert(word(Gauge::End) <= FirstBrokerErrorWord);
 static_assert(FirstBrokerErrorWord + MaxBrokers * BrokerErrorWords <= SharedLog::SlotCounters);
-static_assert(static_cast<std::size_t>(BrokerGauge::Count) <= 7);
 static_assert(word(Gauge::End) <= word(0, BrokerGauge::State));
 
 class Counters {

@@ -448,7 +448,7 @@ namespace {
 int fromEnvironment(const char* name, int otherwise)
 {
     const char* value = std::getenv(name);
-    return value == nullptr ? otherwise : std::atoi(value);
+    return value == nullptr ? otherwise : toInt(value);
 }
 
 // Checks that numbers come one after the other, from the first that is seen on.
@@ -472,13 +472,11 @@ public:
     Mover(const Nginx& nginx, int index) : who_("client " + std::to_string(index)), kind_(index % 6)
     {
         const std::uint16_t port = nginx.port();
-        if (kind_ == 0) {
+        if (kind_ == 0 || kind_ == 2) { // the latter reads nothing before the end
             raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load");
         } else if (kind_ == 1) {
             raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load",
                                                   "Sec-WebSocket-Protocol: realtime.json\r\n");
-        } else if (kind_ == 2) { // reads nothing before the end
-            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load");
         } else if (kind_ == 3) { // in the middle of a message
             raw_ = std::make_unique<RawWebSocket>(port, "/shop/ws/private-load");
             raw_->send({Text, "half ", false});

@@ -366,12 +366,13 @@ TEST(the_last_error_of_a_broker_is_told_by_every_worker)
     options.http = "realtime_broker events { server amqp://guest:guest@127.0.0.1:1/%2F; }\n"
                    "realtime_app default { broker events; }\n";
     const Nginx nginx(options);
-    for (auto& [worker, client] : clientOnEachWorker(nginx)) {
+    for (auto& [worker, connected] : clientOnEachWorker(nginx)) {
+        HttpClient& client = *connected;
         eventually(
             [&] {
                 HttpRequest request;
                 request.url = nginx.url("/status");
-                const auto answer = client->send(request);
+                const auto answer = client.send(request);
                 const Json broker = Json::parse(answer.body).at("brokers").at("events");
                 return broker.has("last_error") &&
                        broker.at("last_error").text().find("127.0.0.1:1") != std::string::npos &&
