@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace realtime::bench {
@@ -124,10 +125,15 @@ double drain(const BrokerConfig& config, std::size_t events)
     Broker broker(config, waiter);
     awaitUp(broker);
     const auto start = Clock::now();
-    while (broker.stats().confirmed < events) {
+    std::uint64_t confirmed = 0;
+    for (auto progress = start; confirmed < events;) {
         std::this_thread::sleep_for(1ms);
-        if (secondsSince(start) > 3600) {
-            throw std::runtime_error("the spool is not empty after an hour");
+        Loop::checkInterrupted();
+        const std::uint64_t now = broker.stats().confirmed;
+        if (now != std::exchange(confirmed, now)) {
+            progress = Clock::now();
+        } else if (secondsSince(progress) > 60) {
+            throw std::runtime_error("the spool stands still at " + std::to_string(now) + " events");
         }
     }
     const double rate = static_cast<double>(events) / secondsSince(start);

@@ -103,11 +103,16 @@ Loop::~Loop()
 
 volatile std::sig_atomic_t Loop::interrupted = 0;
 
-void Loop::poll()
+void Loop::checkInterrupted()
 {
     if (interrupted != 0) {
         throw std::runtime_error("interrupted");
     }
+}
+
+void Loop::poll()
+{
+    checkInterrupted();
     std::array<epoll_event, MaxEvents> events;
     const timespec patience{0, static_cast<long>(nap_.count())};
     const int count = epoll_pwait2(epoll_, events.data(), MaxEvents, &patience, nullptr);

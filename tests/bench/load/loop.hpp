@@ -59,6 +59,7 @@ public:
 
     // For signal handlers: the measurement ends with an exception, so that the servers are stopped.
     static void interrupt() { interrupted = 1; }
+    static void checkInterrupted(); // throws after interrupt()
 
 private:
     friend class Socket;
