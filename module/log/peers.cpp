@@ -201,7 +201,8 @@ bool SharedLog::setPeerMember(std::uint32_t slot, ChannelRef channel, std::strin
         const std::uint32_t entry = Directory(memory).resolve(channel);
         std::uint32_t member = entry == 0 ? 0 : presence.find(entry, userId);
         const bool there = member != 0 && presence.connections(member, slot) != 0;
-        if (entry == 0 || there == present || slot >= slots()) {
+        if (entry == 0 || there == present || slot >= slots() || userId.size() > MaxMemberIdBytes ||
+            info.size() > MaxMemberInfoBytes) {
             return false;
         }
         if (present) {

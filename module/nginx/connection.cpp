@@ -201,7 +201,9 @@ void Connection::readHandler(ngx_event_t* event)
             self.onShutdown();
             return;
         }
-        self.onReadable();
+        if (!self.moving()) {
+            self.onReadable();
+        }
     });
 }
 

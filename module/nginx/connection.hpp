@@ -59,6 +59,8 @@ public:
     void start();
     // It is another worker's: ends here, without a word to the peer or to the log, and destroys it.
     void handedOver();
+    // It cannot be passed on after all: takes what has come meanwhile.
+    void staysHere();
 
 protected:
     // Ends what it has in the hub. Overridden where more than the hub has to know.

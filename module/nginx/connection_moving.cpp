@@ -34,6 +34,11 @@ void Connection::describe(HandoverRecord& record)
     }
 }
 
+void Connection::staysHere()
+{
+    ngx_post_event(connection_->read, &ngx_posted_events);
+}
+
 void Connection::handedOver()
 {
     Worker::current()->hub().release(*this);

@@ -36,6 +36,7 @@ bool HandOver::offer(Connection& connection)
     connection.offered_ = true;
     if (state_ == State::Idle) {
         state_ = State::Busy;
+        begun_ = ngx_current_msec;
         noteProgress();
         step_.after(0, true); // when nginx has asked all
     }
@@ -89,8 +90,17 @@ void HandOver::collect(IdleList& list)
     }
 }
 
+bool HandOver::mayGo() const
+{
+    return ngx_current_msec - begun_ >= StoringPatience || !worker_.storing();
+}
+
 bool HandOver::sendShare()
 {
+    if (!mayGo()) {
+        noteProgress();
+        return false;
+    }
     for (int i = 0; i < Share && !waiting_.empty(); i++) {
         auto& connection = *static_cast<Connection*>(static_cast<Outlet*>(waiting_.first()));
         switch (send(connection)) {
@@ -146,6 +156,8 @@ void HandOver::drain(Connection& connection)
 {
     drained_++;
     worker_.counters().add(Counter::HandOverFailed);
+    connection.offered_ = false;
+    connection.staysHere();
     worker_.drainLater(connection);
 }
 

@@ -4,6 +4,8 @@
 // Order      a connection is written down and sent in one go, so that it is served by one worker at any time. Its counts
 //            (subscribers, presence) stay with this worker's slot until the taker moves them to its own: nobody sees a
 //            flicker. So this process waits until all that it has sent is taken.
+// Brokers    what its connections have published goes first, since the taker has a way of its own to the brokers: nothing more
+//            is read, and a broker that is there has StoringPatience to take what waits for it.
 // Failing    nobody takes for Patience: what is in the queue is read back, and all drain.
 // Thread     the event loop.
 #pragma once
@@ -24,6 +26,7 @@ class Worker;
 class HandOver {
 public:
     static constexpr ngx_msec_t Patience = 5000;
+    static constexpr ngx_msec_t StoringPatience = 2000;
 
     explicit HandOver(Worker& worker);
     ~HandOver(); // ends what has not gone
@@ -42,7 +45,8 @@ private:
     void step();
     void collect();
     void collect(IdleList& list);
-    bool sendShare(); // false: the queue is full
+    bool mayGo() const;
+    bool sendShare(); // false: the queue is full, or it is too early
     Sent send(Connection& connection);
     void drain(Connection& connection);
     void noteProgress();
@@ -56,6 +60,7 @@ private:
     std::uint64_t sent_ = 0;
     std::uint64_t drained_ = 0;
     std::uint64_t takenSeen_ = 0;
+    ngx_msec_t begun_ = 0;
     ngx_msec_t progress_ = 0; // when something was sent or taken last
     Callback step_;
 };

@@ -50,6 +50,8 @@ protected:
     // It waits in a list that signs of life do not take it from.
     void setLeaving() { leaving_ = true; }
     bool leaving() const { return leaving_; }
+    // It is to go to another worker, which will read on.
+    bool moving() const { return leaving_ && offered_; }
 
 private:
     friend class HandOver;

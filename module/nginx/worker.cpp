@@ -337,6 +337,14 @@ void Worker::forget(Outlet& outlet)
 
 // --- brokers ----------------------------------------------------------------------------------------------------
 
+bool Worker::storing() const
+{
+    return std::any_of(brokers_.begin(), brokers_.end(), [](const NamedBroker& one) {
+        const BrokerStats stats = one.broker->stats();
+        return stats.state == BrokerState::Up && stats.queuedEvents > 0;
+    });
+}
+
 std::uint64_t Worker::expectAck(AckWaiter& waiter)
 {
     waiters_.emplace(++lastToken_, &waiter);

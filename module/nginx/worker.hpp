@@ -92,6 +92,8 @@ public:
     // It dies: takes it out of all of these.
     void forget(Outlet& outlet);
 
+    // Some of what was published here is on its way to a broker that is there to take it.
+    bool storing() const;
     // Gives a token for Publication::token. The waiter is called once for each broker until it is forgotten.
     std::uint64_t expectAck(AckWaiter& waiter);
     void forgetAck(std::uint64_t token);

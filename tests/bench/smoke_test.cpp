@@ -5,13 +5,18 @@
 
 namespace {
 
-void run(const char* scenario)
+void run(const std::vector<std::string>& command, std::chrono::seconds patience = std::chrono::seconds(60))
 {
-    const auto result = realtime::testing::run(
-        {REALTIME_SERVER_BENCH, "--module", REALTIME_MODULE_PATH, "--quick", scenario});
+    const auto result = realtime::testing::run(command, {}, patience);
     if (result.status != 0) {
         throw std::runtime_error(result.output);
     }
+}
+
+void run(const char* scenario)
+{
+    run(std::vector<std::string>{REALTIME_SERVER_BENCH, "--module", REALTIME_MODULE_PATH, "--quick",
+                                 scenario});
 }
 
 } // namespace
@@ -44,6 +49,19 @@ TEST(handshake_runs)
 TEST(publish_runs)
 {
     run("publish");
+}
+
+TEST(sqlite_runs)
+{
+    run("sqlite");
+}
+
+TEST(what_needs_rabbitmq_runs)
+{
+    const std::string script = REALTIME_RABBITMQ_SCRIPT;
+    run({script, "run", REALTIME_SERVER_BENCH, "--module", REALTIME_MODULE_PATH, "--rabbitmq", script,
+         "--quick", "confirms", "spool", "cluster"},
+        std::chrono::seconds(150));
 }
 
 TEST_MAIN()

@@ -165,6 +165,48 @@ TEST(members_counts_and_users_are_those_of_all_nodes_and_go_with_a_node_that_die
     }
 }
 
+TEST(members_on_other_nodes_do_not_notice_a_reload)
+{
+    auto& server = RabbitMq::share();
+    Nginx a(nodeOptions(server, "reloaded", "a"));
+    Nginx b(nodeOptions(server, "reloaded", "b"));
+    waitForEachOther({&a, &b});
+    const std::string channel = "presence-room", path = "/apps/shop/channels/" + channel;
+    Client ann(a);
+    ann.join(channel, "ann");
+    eventually([&] { return call(b, "GET", path + "/users").body.find("ann") != std::string::npos; },
+               "the other node knows her");
+    Client bob(b);
+    bob.join(channel, "bob");
+    bob.signIn("bob");
+    expectContains(ann.expect("pusher_internal:member_added").at("data").text(), "bob");
+    const auto expectBoth = [&](const Nginx& node) {
+        const Json info =
+            Json::parse(call(node, "GET", path, "", "&info=subscription_count,user_count").body);
+        expectEqual(info.at("user_count").number(), 2);
+        expectEqual(info.at("subscription_count").number(), 2);
+    };
+    for (int round = 0; round < 3; ++round) {
+        for (Nginx* node : {&b, &a}) {
+            reloadAndWait(*node);
+            expectBoth(a);
+            expectBoth(b);
+        }
+    }
+    ann.socket().expectSilence(4s); // longer than a departure may be told late
+    bob.socket().expectSilence(100ms);
+    expectBoth(a);
+    expectBoth(b);
+    trigger(a, "#server-to-user-bob", "for him");
+    expectEqual(bob.expect("news").at("data").text(), "for him");
+    trigger(b, channel, "for both");
+    expectEqual(ann.expect("news").at("data").text(), "for both");
+    expectEqual(bob.expect("news").at("data").text(), "for both");
+    expectEqual(nodesKnownTo(a), 2);
+    bob.socket().close(); // whose worker is not the one that he came to
+    expectContains(ann.expect("pusher_internal:member_removed").at("data").text(), "bob");
+}
+
 TEST(users_are_reached_and_disconnected_on_whatever_node_they_are)
 {
     auto& server = RabbitMq::share();

@@ -6,6 +6,9 @@
 #include "support/websocket.hpp"
 
 #include <array>
+#include <atomic>
+#include <csignal>
+#include <future>
 #include <memory>
 
 #include "testing.hpp"
@@ -116,6 +119,77 @@ TEST(when_the_worker_that_hears_dies_another_takes_over)
         subscriber->expectSilence();
         waitUntilHearing(b, 3 + round);
     }
+}
+
+TEST(a_reload_of_a_node_loses_repeats_and_reorders_nothing)
+{
+    auto& server = RabbitMq::share();
+    const Nginx a(nodeOptions(server.url(), "reload", 1));
+    Nginx b(nodeOptions(server.url(), "reload", 2));
+    waitUntilHearing(a, 1);
+    waitUntilHearing(b);
+    std::vector<WebSocket> subscribers;
+    for (int i = 0; i < 6; ++i) {
+        subscribers.emplace_back(b.port(), "/sub/room");
+    }
+    std::atomic<bool> stop{false};
+    auto publisher = std::async(std::launch::async, [&] {
+        HttpClient client;
+        HttpRequest request;
+        request.url = a.url("/pub/room");
+        request.method = "POST";
+        int sent = 0;
+        for (; !stop; ++sent) {
+            request.body = number(sent);
+            expectEqual(client.send(request).status, 202L);
+        }
+        return sent;
+    });
+    for (int round = 0; round < 3; ++round) {
+        reloadAndWait(b);
+        // In quick succession: the next generation may not have heard anything when its successor comes.
+        kill(b.master(), SIGHUP);
+        reloadAndWait(b);
+    }
+    stop = true;
+    const int sent = publisher.get();
+    for (auto& subscriber : subscribers) {
+        for (int i = 0; i < sent; ++i) {
+            expectEqual(subscriber.receiveText(), number(i));
+        }
+        subscriber.expectSilence();
+    }
+    publish(b, "room", "to all, by those who have moved");
+    expectEqual(subscribers[0].receiveText(), "to all, by those who have moved");
+}
+
+TEST(a_publisher_that_moves_with_a_reload_keeps_its_order)
+{
+    auto& server = RabbitMq::share();
+    Nginx a(nodeOptions(server.url(), "moving", 2));
+    const Nginx b(nodeOptions(server.url(), "moving", 1));
+    waitUntilHearing(a);
+    waitUntilHearing(b, 1);
+    WebSocket subscriber(b.port(), "/sub/room");
+    std::atomic<bool> stop{false};
+    auto publisher = std::async(std::launch::async, [&] {
+        WebSocket socket(a.port(), "/ws/room");
+        int sent = 0;
+        for (; !stop; ++sent) {
+            socket.send(number(sent));
+            expectEqual(socket.receiveText(), number(sent)); // its echo
+        }
+        return sent;
+    });
+    for (int round = 0; round < 5; ++round) {
+        reloadAndWait(a);
+    }
+    stop = true;
+    const int sent = publisher.get();
+    for (int i = 0; i < sent; ++i) {
+        expectEqual(subscriber.receiveText(), number(i));
+    }
+    subscriber.expectSilence();
 }
 
 TEST(a_node_that_was_cut_off_catches_up)

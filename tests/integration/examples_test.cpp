@@ -1,5 +1,6 @@
 // Each configuration under nginx-conf-examples/ starts, with nothing changed but ports and paths, and does what it is
 // there to show.
+#include "support/pusher.hpp"
 #include "support/rabbitmq.hpp"
 #include "support/realtime.hpp"
 #include "support/sqlite.hpp"
@@ -70,6 +71,36 @@ TEST(rabbitmq_routes_by_channel)
     expectEqual(consumer.receive().routingKey, "visitors");
     expectEqual(post(nginx.url("/pub/elsewhere"), "{}").status, 202L);
     consumer.expectSilence();
+}
+
+TEST(cluster_delivers_on_one_node_what_was_published_on_another)
+{
+    auto& server = RabbitMq::share();
+    auto options = example("cluster.conf");
+    replaceAll(options.whole, "127.0.0.1:5672", "127.0.0.1:" + std::to_string(server.port()));
+    const Nginx a(options);
+    const Nginx b(options);
+    for (const Nginx* node : {&a, &b}) {
+        eventually(
+            [&] {
+                const Json status = Json::parse(get(node->url("/status?format=json")).body);
+                return status.at("cluster_nodes").number() == 2;
+            },
+            "the nodes know each other", 60s);
+    }
+    SseClient stream(b.url("/sub/news"));
+    SseClient local(b.url("/sub/local.news"));
+    PusherClient client(b.port(), "278d425bdf160c739803", "7ad3773142a6692b25b8");
+    client.subscribe("presence-room", R"({"user_id":"bob"})");
+    PusherClient other(a.port(), "278d425bdf160c739803", "7ad3773142a6692b25b8");
+    other.subscribe("presence-room", R"({"user_id":"alice"})");
+    const auto added = client.receive();
+    expectEqual(added.event, "pusher_internal:member_added");
+    expectContains(added.data, "alice");
+    expectEqual(post(a.url("/pub/local.news"), "stays").status, 202L);
+    expectEqual(post(a.url("/pub/news"), "hello").status, 202L);
+    expectEqual(stream.receive().data, "hello");
+    local.expectSilence();
 }
 
 TEST(pusher_serves_clients_and_servers_of_the_protocol)

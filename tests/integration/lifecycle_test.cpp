@@ -21,11 +21,6 @@ NginxOptions draining(int workers = 1)
     return options;
 }
 
-bool gone(pid_t pid)
-{
-    return !std::filesystem::exists("/proc/" + std::to_string(pid));
-}
-
 } // namespace
 
 // WebSockets move, see reload_test; event streams cannot.

@@ -49,18 +49,6 @@ NginxOptions shop(int workers = 1)
     return options;
 }
 
-bool gone(pid_t pid)
-{
-    return !std::filesystem::exists("/proc/" + std::to_string(pid));
-}
-
-void reloadAndWait(Nginx& nginx)
-{
-    const auto old = nginx.workers();
-    nginx.reload();
-    eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old workers end at once", 10s);
-}
-
 std::int64_t status(const Nginx& nginx, const std::string& name)
 {
     return Json::parse(get(nginx.url("/status?format=json")).body).at(name).number();

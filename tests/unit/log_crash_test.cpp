@@ -217,6 +217,28 @@ const Scenario Scenarios[] = {
          }));
      },
      [](Scene& s) { s.log.reclaimDeadSlots(); }, nothing},
+    {"another node comes, counts and goes", nothing,
+     [](Scene& s) {
+         bool fresh = false;
+         const auto slot = s.log.claimPeer("bee", fresh);
+         const std::string data = makePayload(7, 100);
+         NewRecord announcement = makeRecord("watched", data);
+         for (const auto* channel : {"watched", "new"}) {
+             const ChannelRef ref = s.log.setPeerSubscribers(slot, "app", channel, 3)->channel;
+             announcement.channel = channel;
+             s.log.setPeerMember(slot, ref, "user", "{}", true, announcement, s.wakes);
+             s.log.setPeerMember(slot, ref, "other", "{}", true, announcement, s.wakes);
+             s.log.setPeerMember(slot, ref, "user", "{}", false, announcement, s.wakes);
+             s.log.setPeerSubscribers(slot, "app", channel, 1);
+         }
+         s.log.setPeerSubscribers(slot, "app", "new", 0);
+         s.log.releasePeer("bee", nullptr, s.wakes);
+     },
+     [](Scene& s) {
+         s.log.releasePeer("bee", nullptr, s.wakes); // its name is whole or not there
+         assert_true(s.log.peers().empty());
+         assert_int_equal(s.log.find("app", "watched")->members, 0);
+     }},
     {"sleep and wake", [](Scene& s) { s.append("watched", 1); },
      [](Scene& s) {
          LogPosition cursor = s.log.awake(s.bystander);

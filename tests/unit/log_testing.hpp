@@ -284,7 +284,7 @@ private:
                 expect(seen.insert(c).second, "a cell is chained twice", c);
                 expect(cell.count != 0 && cell.entry == i, "a cell that is not the entry's", c);
                 expect(slots.insert(cell.slot).second, "two cells of one slot", c);
-                expect(log_.slotInUse(cell.slot), "a cell of a free slot", c);
+                expect(memory_.slot(cell.slot).inUse != 0, "a cell of a free slot", c);
                 if (!problem_.empty()) {
                     return;
                 }

@@ -89,7 +89,7 @@ void Socket::closed()
     throw std::runtime_error("the server has closed a connection");
 }
 
-Loop::Loop() : epoll_(epoll_create1(EPOLL_CLOEXEC)), buffer_(ReadBytes)
+Loop::Loop(std::chrono::nanoseconds nap) : epoll_(epoll_create1(EPOLL_CLOEXEC)), nap_(nap), buffer_(ReadBytes)
 {
     if (epoll_ == -1) {
         fail("epoll_create1");
@@ -103,13 +103,19 @@ Loop::~Loop()
 
 volatile std::sig_atomic_t Loop::interrupted = 0;
 
-void Loop::poll()
+void Loop::checkInterrupted()
 {
     if (interrupted != 0) {
         throw std::runtime_error("interrupted");
     }
+}
+
+void Loop::poll()
+{
+    checkInterrupted();
     std::array<epoll_event, MaxEvents> events;
-    const int count = epoll_wait(epoll_, events.data(), MaxEvents, 0);
+    const timespec patience{0, static_cast<long>(nap_.count())};
+    const int count = epoll_pwait2(epoll_, events.data(), MaxEvents, &patience, nullptr);
     for (int i = 0; i < count; i++) {
         auto& socket = *static_cast<Socket*>(events[static_cast<std::size_t>(i)].data.ptr);
         const ssize_t n = recv(socket.fd_, buffer_.data(), buffer_.size(), 0);

@@ -1,5 +1,5 @@
 // The load generator's event loop: it spins instead of sleeping, so that no server pays for waking it up, and the
-// time at which something arrived is known.
+// time at which something arrived is known. Or it naps, where what is measured needs all cores.
 //
 // Thread     one thread a Loop.
 // Errors     std::runtime_error: a peer that closes or a wait that takes too long spoils the measurement.
@@ -46,23 +46,26 @@ private:
 
 class Loop {
 public:
-    Loop();
+    // `nap`: how long poll() waits for something to come. 0: it spins.
+    explicit Loop(std::chrono::nanoseconds nap = {});
     ~Loop();
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
-    void poll(); // handles what is there, does not wait; throws after interrupt()
+    void poll(); // handles what is there; throws after interrupt()
     // Polls until `done()`; throws, naming `what`, if it takes longer.
     void until(std::string_view what, const std::function<bool()>& done,
                std::chrono::seconds patience = std::chrono::seconds(60));
 
     // For signal handlers: the measurement ends with an exception, so that the servers are stopped.
     static void interrupt() { interrupted = 1; }
+    static void checkInterrupted(); // throws after interrupt()
 
 private:
     friend class Socket;
     static volatile std::sig_atomic_t interrupted;
     int epoll_;
+    std::chrono::nanoseconds nap_;
     std::vector<char> buffer_;
 };
 

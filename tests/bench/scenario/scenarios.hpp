@@ -16,6 +16,13 @@ void handshake(const Options& options, Report& report); // CPU time, beside a GE
 void publish(const Options& options, Report& report);   // CPU time without subscribers, beside `return 204`
 void latency(const Options& options, Report& report); // with a broker that runs, and with one that is stopped
 
+// What stores events. Times of one event, where many are in flight.
+void sqlite(const Options& options, Report& report); // beside bare SQLite; and how soon `ack=stored` answers
+void confirms(const Options& options, Report& report); // through HTTP, beside a bare rabbitmq-c publisher
+void spool(const Options& options, Report& report);    // filled and drained, beside the same
+// Two nodes: from a publish on one to the delivery on the other.
+void cluster(const Options& options, Report& report);
+
 // The Pusher protocol beside plain WebSockets: fan-out, subscribing (HMAC, presence), memory.
 void pusher(const Options& options, Report& report);
 

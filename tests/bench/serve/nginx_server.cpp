@@ -31,9 +31,8 @@ std::string configuration(const NginxSetup& setup, std::uint16_t port)
            "pid nginx.pid;\n"
            "error_log error.log notice;\n"
            "worker_processes " +
-           std::to_string(setup.workers) + ";\nworker_cpu_affinity" + affinity +
-           ";\n"
-           "events { worker_connections " +
+           std::to_string(setup.workers) + ";\n" +
+           (setup.pinned ? "worker_cpu_affinity" + affinity + ";\n" : "") + "events { worker_connections " +
            std::to_string(WorkerConnections) +
            "; }\n"
            "http {\n"

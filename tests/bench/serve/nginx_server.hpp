@@ -13,7 +13,8 @@ namespace realtime::bench {
 struct NginxSetup {
     std::string name;   // in the report
     std::string module; // path; empty: none
-    int workers = 1;    // pinned one to a core
+    int workers = 1;
+    bool pinned = true; // one to a core
     std::string http;   // in http{}
     std::string server; // in server{}
 };

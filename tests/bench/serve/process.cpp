@@ -40,13 +40,37 @@ int clientCore()
     return ownCores().back();
 }
 
-void pinTo(int core)
+namespace {
+
+void runOn(const std::vector<int>& cores)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(core, &set);
+    for (const int core : cores) {
+        CPU_SET(core, &set);
+    }
     if (sched_setaffinity(0, sizeof(set), &set) == -1) {
         throw std::runtime_error(std::string("sched_setaffinity: ") + std::strerror(errno));
+    }
+}
+
+} // namespace
+
+void pinTo(int core)
+{
+    runOn({core});
+}
+
+Unpinned::Unpinned()
+{
+    runOn(ownCores());
+}
+
+Unpinned::~Unpinned()
+{
+    try {
+        pinTo(clientCore());
+    } catch (const std::exception&) { // what is measured next will be noisier
     }
 }
 

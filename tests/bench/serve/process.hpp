@@ -13,6 +13,14 @@ namespace realtime::bench {
 int serverCore();
 int clientCore();
 void pinTo(int core); // the calling process
+// While it lives, the calling thread, and threads and processes that it starts, run on all cores; then on clientCore().
+class Unpinned {
+public:
+    Unpinned();
+    ~Unpinned();
+    Unpinned(const Unpinned&) = delete;
+    Unpinned& operator=(const Unpinned&) = delete;
+};
 
 // CPU time of all threads of `pids`, user and kernel, to the nanosecond.
 std::chrono::nanoseconds cpuTime(const std::vector<pid_t>& pids);

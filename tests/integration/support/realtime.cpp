@@ -1,5 +1,8 @@
 #include "support/realtime.hpp"
 
+#include <algorithm>
+#include <filesystem>
+
 namespace realtime::testing {
 
 const std::string Endpoints = R"(
@@ -47,6 +50,18 @@ std::map<pid_t, std::unique_ptr<HttpClient>> clientOnEachWorker(const Nginx& ngi
     }
     expectEqual(clients.size(), wanted);
     return clients;
+}
+
+bool gone(pid_t process)
+{
+    return !std::filesystem::exists("/proc/" + std::to_string(process));
+}
+
+void reloadAndWait(Nginx& nginx)
+{
+    const auto old = nginx.workers();
+    nginx.reload();
+    eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old workers end at once", 10s);
 }
 
 } // namespace realtime::testing

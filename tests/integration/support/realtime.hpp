@@ -27,4 +27,8 @@ std::int64_t probe(const Nginx& nginx, const std::string& channel);
 // A client with a kept connection to each worker. Needs NginxOptions::reuseport.
 std::map<pid_t, std::unique_ptr<HttpClient>> clientOnEachWorker(const Nginx& nginx);
 
+bool gone(pid_t process);
+// Returns when the old workers have ended, which they do when everybody on them has moved.
+void reloadAndWait(Nginx& nginx);
+
 } // namespace realtime::testing
