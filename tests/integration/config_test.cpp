@@ -74,11 +74,11 @@ const std::vector<Mistake> Mistakes{
     {In::Http,
      "realtime_broker b { server amqp://h; queue q quorum; }\n"
      "realtime_app default { channels a { broker b; deliver broker; } }",
-     "needs a broker with a queue of type stream for \"a\""},
+     "needs a broker with a queue of type stream for \"a\"", 2},
     {In::Http,
      "realtime_broker b { server amqp://h; exchange x; exchange y; queue q stream exchange=y; }\n"
      "realtime_app default { broker b; channels a { deliver broker; } }",
-     "needs a broker with a queue of type stream"},
+     "needs a broker with a queue of type stream", 2},
     {In::Http, "realtime_broker b { server amqp://h; cluster off node=x; }", "invalid parameter \"node=x\""},
     {In::Http, "realtime_broker b { server amqp://h; cluster on node=a/b; }", "invalid node name \"a/b\""},
     {In::Http, "realtime_broker b { server sqlite:/a.db; cluster on; }", "needs an amqp server"},
