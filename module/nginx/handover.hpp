@@ -4,7 +4,9 @@
 // Order      a connection is written down and sent in one go, so that it is served by one worker at any time. Its counts
 //            (subscribers, presence) stay with this worker's slot until the taker moves them to its own: nobody sees a
 //            flicker. So this process waits until all that it has sent is taken.
-// Failing    nobody takes for Patience: what is in the queue is read back, and all drain.
+// Failing    nobody takes for Patience: what is in the queue is read back, and all drain. A taker that dies may have read
+//            one that it has not counted yet: LastPatience after the queue is empty that one is lost(), and what this
+//            worker's slot still counts of it is left to whoever reclaims the slots of the dead.
 // Thread     the event loop.
 #pragma once
 
@@ -24,12 +26,15 @@ class Worker;
 class HandOver {
 public:
     static constexpr ngx_msec_t Patience = 5000;
+    static constexpr ngx_msec_t LastPatience = 500;
 
     explicit HandOver(Worker& worker);
     ~HandOver(); // ends what has not gone
 
     // nginx wants to go. True: the connection is taken care of; false: it must drain.
     bool offer(Connection& connection);
+    // Was something sent that nobody has counted as taken? At the end of the process it has gone with its taker.
+    bool lost() const;
 
 private:
     static constexpr int Share = 256; // connections a step

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <optional>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -185,6 +186,12 @@ Arrival takeConnection(int socket, std::span<char> buffer)
         return cut;
     }
     return readPacket(buffer.data(), static_cast<std::size_t>(n), descriptors);
+}
+
+bool queueIsEmpty(int socket)
+{
+    pollfd queue{socket, POLLIN, 0};
+    return poll(&queue, 1, 0) == 0;
 }
 
 } // namespace realtime

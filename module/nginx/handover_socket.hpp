@@ -47,5 +47,7 @@ struct Arrival {
 // `buffer`: for the packet, at least PacketBytes; of use during the call.
 inline constexpr std::size_t PacketBytes = InlineBytes + 1;
 Arrival takeConnection(int socket, std::span<char> buffer);
+// At the end where connections come out.
+bool queueIsEmpty(int socket);
 
 } // namespace realtime
