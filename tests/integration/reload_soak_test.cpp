@@ -128,7 +128,8 @@ TEST(many_reloads_leave_memory_and_descriptors_as_they_were)
         print(std::to_string(i).c_str(), usage.at(i));
     }
     expectEqual(after.masterFiles, before.masterFiles);
-    expectEqual(after.workerFiles, before.workerFiles);
+    // A poll that is between two requests has none now and then. One left behind by each reload would be more.
+    expect(after.workerFiles <= before.workerFiles + Others, "no descriptor is left behind in workers");
     expect(after.master <= before.master + 128, "the master's memory does not grow");
     expect(after.workers <= before.workers + 512, "the workers' memory does not grow");
 }
