@@ -4,6 +4,7 @@
 #include "nginx/ngx.hpp"
 
 #include "app/app.hpp"
+#include "base/own_fd.hpp"
 #include "broker/broker.hpp"
 
 #include <map>
@@ -28,6 +29,9 @@ struct ZoneConf {
     std::size_t size = 0;
     ngx_shm_zone_t* shared = nullptr; // `data` points to the log's memory once it is laid out
     ngx_cycle_t* cycle = nullptr;     // of this configuration
+    // What its log has the numbers of. All configurations that use the same memory own them together, so that the
+    // master closes its own when the last of these goes; workers of an older one have theirs.
+    std::shared_ptr<std::vector<OwnFd>> descriptors = std::make_shared<std::vector<OwnFd>>();
 
     std::span<std::byte> memory() const; // of its log, once the zone is mapped
 };

@@ -56,9 +56,11 @@ void HandOver::step()
         takenSeen_ = taken;
         noteProgress();
     }
-    if (waiting_.empty() && later_.empty() && taken >= sent_) {
+    const ngx_msec_t idle = ngx_current_msec - progress_;
+    const bool allSent = waiting_.empty() && later_.empty();
+    if (allSent && (taken >= sent_ || (idle >= LastPatience && queueIsEmpty(first.log.handoverOut())))) {
         done();
-    } else if (ngx_current_msec - progress_ >= Patience) {
+    } else if (idle >= Patience) {
         giveUp();
     } else {
         step_.after(!waiting_.empty() && !full ? 0 : full ? FullPause : Pause, true);
@@ -159,6 +161,12 @@ void HandOver::drain(Connection& connection)
     connection.offered_ = false;
     connection.staysHere();
     worker_.drainLater(connection);
+}
+
+bool HandOver::lost() const
+{
+    const HubLog& first = worker_.hub().log(0);
+    return sent_ > 0 && first.log.taken(first.slot) < sent_;
 }
 
 void HandOver::noteProgress()

@@ -6,7 +6,9 @@
 //            flicker. So this process waits until all that it has sent is taken.
 // Brokers    what its connections have published goes first, since the taker has a way of its own to the brokers: nothing more
 //            is read, and a broker that is there has StoringPatience to take what waits for it.
-// Failing    nobody takes for Patience: what is in the queue is read back, and all drain.
+// Failing    nobody takes for Patience: what is in the queue is read back, and all drain. A taker that dies may have read
+//            one that it has not counted yet: LastPatience after the queue is empty that one is lost(), and what this
+//            worker's slot still counts of it is left to whoever reclaims the slots of the dead.
 // Thread     the event loop.
 #pragma once
 
@@ -27,12 +29,15 @@ class HandOver {
 public:
     static constexpr ngx_msec_t Patience = 5000;
     static constexpr ngx_msec_t StoringPatience = 2000;
+    static constexpr ngx_msec_t LastPatience = 500;
 
     explicit HandOver(Worker& worker);
     ~HandOver(); // ends what has not gone
 
     // nginx wants to go. True: the connection is taken care of; false: it must drain.
     bool offer(Connection& connection);
+    // Was something sent that nobody has counted as taken? At the end of the process it has gone with its taker.
+    bool lost() const;
 
 private:
     static constexpr int Share = 256; // connections a step

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <optional>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -132,7 +133,7 @@ Arrival readPacket(const char* bytes, std::size_t size, std::array<OwnFd, MaxDes
 
 } // namespace
 
-ngx_int_t makeHandoverSockets(SharedLog& log, ngx_log_t* cycleLog)
+ngx_int_t makeHandoverSockets(SharedLog& log, std::vector<OwnFd>& owner, ngx_log_t* cycleLog)
 {
     if (log.handoverIn() != -1) {
         return NGX_OK; // made for the generation before: workers of both hold them
@@ -141,6 +142,9 @@ ngx_int_t makeHandoverSockets(SharedLog& log, ngx_log_t* cycleLog)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == -1) {
         ngx_log_error(NGX_LOG_EMERG, cycleLog, ngx_errno, "realtime: socketpair() failed");
         return NGX_ERROR;
+    }
+    for (int fd : pair) {
+        owner.emplace_back(fd);
     }
     log.setHandoverFds(pair[0], pair[1]);
     return NGX_OK;
@@ -182,6 +186,12 @@ Arrival takeConnection(int socket, std::span<char> buffer)
         return cut;
     }
     return readPacket(buffer.data(), static_cast<std::size_t>(n), descriptors);
+}
+
+bool queueIsEmpty(int socket)
+{
+    pollfd queue{socket, POLLIN, 0};
+    return poll(&queue, 1, 0) == 0;
 }
 
 } // namespace realtime

@@ -11,16 +11,18 @@
 
 #include "nginx/ngx.hpp"
 
+#include "base/own_fd.hpp"
 #include "log/shared_log.hpp"
 
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace realtime {
 
-// In the master: makes the pair unless the zone has one already.
-ngx_int_t makeHandoverSockets(SharedLog& log, ngx_log_t* cycleLog);
+// In the master: makes the pair, for `owner`, unless the log has one already.
+ngx_int_t makeHandoverSockets(SharedLog& log, std::vector<OwnFd>& owner, ngx_log_t* cycleLog);
 
 inline constexpr std::size_t InlineBytes = std::size_t{16} * 1024;
 
@@ -45,5 +47,7 @@ struct Arrival {
 // `buffer`: for the packet, at least PacketBytes; of use during the call.
 inline constexpr std::size_t PacketBytes = InlineBytes + 1;
 Arrival takeConnection(int socket, std::span<char> buffer);
+// At the end where connections come out.
+bool queueIsEmpty(int socket);
 
 } // namespace realtime

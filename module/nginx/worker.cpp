@@ -72,6 +72,7 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
 
 Worker::~Worker()
 {
+    const bool lost = handOver_->lost();
     takeover_.reset();
     handOver_.reset();
     auto end = [](IdleList& list) {
@@ -96,7 +97,8 @@ Worker::~Worker()
     logEvents_.clear();
     for (std::uint32_t i = 0; i < hub_->logCount(); i++) {
         HubLog& log = hub_->log(i);
-        if (log.slot != SharedLog::NoSlot) {
+        if (log.slot != SharedLog::NoSlot &&
+            !lost) { // else it is reclaimed like that of the dead: with announcements
             log.log.releaseSlot(log.slot);
         }
     }

@@ -31,6 +31,7 @@ ngx_int_t initZone(ngx_shm_zone_t* zone, void* oldData)
     return guard<ngx_int_t>(zone->shm.log, NGX_ERROR, [&]() -> ngx_int_t {
         auto memory = logMemory(zone);
         if (oldData != nullptr && SharedLog::attach(memory)) {
+            conf->descriptors = static_cast<const ZoneConf*>(oldData)->descriptors;
             return NGX_OK; // a reload: both generations go on in the same log
         }
         if (oldData != nullptr) {
@@ -104,20 +105,21 @@ std::span<std::byte> ZoneConf::memory() const
 
 namespace {
 
-ngx_int_t makeWakeDescriptors(const ZoneConf& zone, SharedLog& shared, ngx_log_t* log)
+ngx_int_t makeWakeDescriptors(ZoneConf& zone, SharedLog& shared, ngx_log_t* log)
 {
     for (std::uint32_t slot = 0; slot < shared.slots(); slot++) {
         if (shared.wakeFd(slot) != -1) {
             continue; // made for the generation before: workers of both hold it
         }
-        int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-        if (fd == -1) {
+        OwnFd fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+        if (fd.get() == -1) {
             ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
                           "realtime: eventfd() failed for zone \"%s\", which needs %uD descriptors",
                           zone.name.c_str(), shared.slots());
             return NGX_ERROR;
         }
-        shared.setWakeFd(slot, fd);
+        shared.setWakeFd(slot, fd.get());
+        zone.descriptors->push_back(std::move(fd));
     }
     return NGX_OK;
 }
@@ -133,7 +135,7 @@ ngx_int_t beginGeneration(MainConf& conf, ngx_log_t* log)
             return NGX_ERROR;
         }
         if (std::exchange(first, false)) {
-            if (makeHandoverSockets(*shared, log) != NGX_OK) {
+            if (makeHandoverSockets(*shared, *zone->descriptors, log) != NGX_OK) {
                 return NGX_ERROR;
             }
             conf.generation = shared->nextGeneration();

@@ -1,105 +1,16 @@
 // A reload moves WebSockets to the new workers: nobody is disconnected, and nothing is lost, repeated or reordered.
-#include "support/pusher.hpp"
-#include "support/raw_socket.hpp"
+#include "support/crowd.hpp"
 #include "support/realtime.hpp"
-#include "support/sse.hpp"
 #include "support/websocket.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <thread>
 
 #include "testing.hpp"
 
 using namespace realtime::testing;
-
-namespace {
-
-const std::string ShopKey = "278d425bdf160c739803";
-const std::string Secret = "7ad3773142a6692b25b8";
-
-const std::string ShopApp = R"(
-    realtime_app shop {
-        key    278d425bdf160c739803;
-        secret 7ad3773142a6692b25b8;
-        client_events on;
-        subscription_count on;
-        watchlist on;
-        webhook http://127.0.0.1:%PORT%/hooks events=channel_existence,presence,client_events,subscription_count;
-        channels * { client_publish on; }
-    }
-)";
-const std::string PusherLocation = "location /app/ { realtime_pusher websocket; }\n";
-const std::string OtherLocations = R"(
-    location ~ ^/shop/pub/(?<ch>.*)$ { realtime_publish $ch app=shop event=$arg_event; }
-    location ~ ^/shop/sub/(?<ch>.*)$ { realtime_subscribe $ch app=shop; }
-    location = /hooks { return 200; }
-)";
-
-// A drain so long that a test which waits for it fails.
-NginxOptions shop(int workers = 1)
-{
-    NginxOptions options = endpoints(workers);
-    options.reuseport = false; // else what waits in the queue of an old worker's listening socket is reset
-    options.http = "realtime_drain 60s;\n" + ShopApp;
-    options.server += PusherLocation + OtherLocations;
-    return options;
-}
-
-std::int64_t status(const Nginx& nginx, const std::string& name)
-{
-    return Json::parse(get(nginx.url("/status?format=json")).body).at(name).number();
-}
-
-std::size_t hooks(const Nginx& nginx)
-{
-    std::size_t count = 0;
-    const std::string log = nginx.accessLog();
-    for (std::size_t at = 0; (at = log.find("POST /hooks", at)) != std::string::npos; ++at) {
-        ++count;
-    }
-    return count;
-}
-
-void shopPublish(const Nginx& nginx, const std::string& channel, const std::string& data)
-{
-    expectEqual(post(nginx.url("/shop/pub/" + channel), data).status, 202L);
-}
-
-Frame next(RawWebSocket& socket)
-{
-    for (;;) {
-        Frame frame = socket.receive();
-        if (frame.opcode != Ping) {
-            return frame;
-        }
-    }
-}
-
-std::size_t openFiles(pid_t pid)
-{
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& one :
-         std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
-        ++count;
-    }
-    return count;
-}
-
-// Of the master, and of all workers together.
-std::pair<std::size_t, std::size_t> openFiles(const Nginx& nginx)
-{
-    std::size_t workers = 0;
-    for (const pid_t pid : nginx.workers()) {
-        workers += openFiles(pid);
-    }
-    return {openFiles(nginx.master()), workers};
-}
-
-} // namespace
 
 TEST_WITH_WORKERS(a_reload_disconnects_no_websocket)
 {
@@ -204,8 +115,8 @@ TEST(a_history_that_is_being_replayed_goes_on_behind_the_reload)
 TEST_WITH_WORKERS(presence_counts_and_webhooks_do_not_notice_a_reload)
 {
     Nginx nginx(shop(workers));
-    PusherClient alice(nginx.port(), ShopKey, Secret);
-    PusherClient bob(nginx.port(), ShopKey, Secret);
+    PusherClient alice(nginx.port(), ShopKey, ShopSecret);
+    PusherClient bob(nginx.port(), ShopKey, ShopSecret);
     alice.subscribe("presence-room", R"({"user_id":"alice","user_info":{"name":"Alice"}})");
     bob.subscribe("presence-room", R"({"user_id":"bob"})");
     expectEqual(alice.receive().event, "pusher_internal:member_added");
@@ -242,7 +153,7 @@ TEST_WITH_WORKERS(presence_counts_and_webhooks_do_not_notice_a_reload)
     eventually([&] { return hooks(nginx) > told; }, "the webhook of the client event");
     expectEqual(hooks(nginx), told + 1);
 
-    PusherClient carol(nginx.port(), ShopKey, Secret);
+    PusherClient carol(nginx.port(), ShopKey, ShopSecret);
     const PusherEvent snapshot = carol.subscribe("presence-room", R"({"user_id":"carol"})");
     const Json presence = Json::parse(snapshot.data).at("presence");
     expectEqual(presence.at("count").number(), 3);
@@ -254,10 +165,10 @@ TEST_WITH_WORKERS(presence_counts_and_webhooks_do_not_notice_a_reload)
 TEST(a_member_that_moved_is_seen_to_leave_when_it_does)
 {
     Nginx nginx(shop(2));
-    PusherClient alice(nginx.port(), ShopKey, Secret);
+    PusherClient alice(nginx.port(), ShopKey, ShopSecret);
     alice.subscribe("presence-room", R"({"user_id":"alice"})");
     {
-        PusherClient bob(nginx.port(), ShopKey, Secret);
+        PusherClient bob(nginx.port(), ShopKey, ShopSecret);
         bob.subscribe("presence-room", R"({"user_id":"bob"})");
         expectEqual(alice.receive().event, "pusher_internal:member_added");
         reloadAndWait(nginx);
@@ -314,9 +225,9 @@ TEST(what_the_new_configuration_does_not_have_is_told)
     Nginx nginx(options);
     RawWebSocket kept(nginx.port(), "/sub/room");
     RawWebSocket location(nginx.port(), "/shop/sub/room");
-    PusherClient endpoint(nginx.port(), ShopKey, Secret);
+    PusherClient endpoint(nginx.port(), ShopKey, ShopSecret);
     endpoint.subscribe("room");
-    replaceAll(options.server, PusherLocation, "");
+    replaceAll(options.server, ShopPusherLocation, "");
     replaceAll(options.server, "realtime_subscribe $ch app=shop;", "realtime_subscribe other.$ch app=shop;");
     nginx.rewrite(options);
     reloadAndWait(nginx);
@@ -332,10 +243,10 @@ TEST(clients_of_an_app_that_is_gone_are_told_so)
     auto options = shop();
     Nginx nginx(options);
     RawWebSocket raw(nginx.port(), "/shop/sub/room");
-    PusherClient client(nginx.port(), ShopKey, Secret);
+    PusherClient client(nginx.port(), ShopKey, ShopSecret);
     client.subscribe("room");
     replaceAll(options.http, ShopApp, "");
-    replaceAll(options.server, OtherLocations, "");
+    replaceAll(options.server, ShopLocations, "");
     nginx.rewrite(options);
     reloadAndWait(nginx);
     expectEqual(raw.receiveClose(), 1012);
@@ -443,219 +354,36 @@ TEST(a_new_worker_that_dies_takes_only_its_own_connections_along)
 
 // --- everything at once -------------------------------------------------------------------------------------------
 
-namespace {
-
-int fromEnvironment(const char* name, int otherwise)
-{
-    const char* value = std::getenv(name);
-    return value == nullptr ? otherwise : toInt(value);
-}
-
-// Checks that numbers come one after the other, from the first that is seen on.
-class Sequence {
-public:
-    void see(const std::string& who, const std::string& number)
-    {
-        const int value = std::stoi(number);
-        expect(last_ < 0 || value == last_ + 1, who + ": " + number + " after " + std::to_string(last_));
-        last_ = value;
-    }
-    int last() const { return last_; }
-
-private:
-    int last_ = -1;
-};
-
-// A client of one of the kinds that a reload moves.
-class Mover {
-public:
-    Mover(const Nginx& nginx, int index) : who_("client " + std::to_string(index)), kind_(index % 6)
-    {
-        const std::uint16_t port = nginx.port();
-        if (kind_ == 0 || kind_ == 2) { // the latter reads nothing before the end
-            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load");
-        } else if (kind_ == 1) {
-            raw_ = std::make_unique<RawWebSocket>(port, "/shop/sub/private-load",
-                                                  "Sec-WebSocket-Protocol: realtime.json\r\n");
-        } else if (kind_ == 3) { // in the middle of a message
-            raw_ = std::make_unique<RawWebSocket>(port, "/shop/ws/private-load");
-            raw_->send({Text, "half ", false});
-        } else {
-            pusher_ = std::make_unique<PusherClient>(port, ShopKey, Secret);
-            pusher_->subscribe("private-load");
-            if (kind_ == 5) {
-                pusher_->subscribe("presence-load", R"({"user_id":")" + std::to_string(index) + "\"}");
-            }
-        }
-    }
-
-    void finishMessage()
-    {
-        if (kind_ == 3) {
-            raw_->send({Continuation, "a message"});
-        }
-    }
-
-    void expectText(const std::string& text) { expectEqual(next(*raw_).payload, text); }
-
-    // Up to the message `end`; what follows is not read.
-    void readTo(int end)
-    {
-        while (sequence_.last() < end) {
-            if (pusher_ == nullptr) {
-                const Frame frame = next(*raw_);
-                expect(frame.opcode == Text, who_ + " got opcode " + std::to_string(frame.opcode));
-                sequence_.see(who_,
-                              kind_ == 1 ? Json::parse(frame.payload).at("data").text() : frame.payload);
-                continue;
-            }
-            const PusherEvent event = pusher_->receive();
-            if (event.channel == "private-load" && event.event == "message") {
-                sequence_.see(who_, event.data);
-            } else {
-                expect(!quiet_, who_ + " heard " + event.event + " " + event.data);
-            }
-        }
-        quiet_ = true; // from now on nobody comes or goes
-    }
-
-private:
-    std::string who_;
-    int kind_;
-    std::unique_ptr<RawWebSocket> raw_;
-    std::unique_ptr<PusherClient> pusher_;
-    Sequence sequence_;
-    bool quiet_ = false;
-};
-
-// An event stream that comes back when it ends.
-class Stream {
-public:
-    Stream(const Nginx& nginx, int index)
-        : who_("stream " + std::to_string(index)), url_(nginx.url("/shop/sub/private-load")),
-          client_(connect())
-    {
-    }
-
-    void read()
-    {
-        while (client_->pending()) {
-            const SseEvent event = client_->receive();
-            expectEqual(event.event, "message");
-            last_ = event.id;
-            sequence_.see(who_, event.data);
-        }
-        if (client_->waitForEnd(1ms)) {
-            client_ = connect();
-        }
-    }
-    int last() const { return sequence_.last(); }
-
-private:
-    std::unique_ptr<SseClient> connect()
-    {
-        std::vector<std::string> headers;
-        if (!last_.empty()) {
-            headers.push_back("Last-Event-ID: " + last_);
-        }
-        return std::make_unique<SseClient>(url_, headers);
-    }
-
-    std::string who_, url_, last_;
-    std::unique_ptr<SseClient> client_;
-    Sequence sequence_;
-};
-
-// A client that asks again and again.
-class Poll {
-public:
-    Poll(const Nginx& nginx, int index)
-        : who_("poll " + std::to_string(index)), url_(nginx.url("/shop/sub/private-load")), since_("latest")
-    {
-    }
-
-    void read()
-    {
-        if (exchange_ == nullptr) {
-            HttpRequest request;
-            request.url = url_ + "?since=" + since_;
-            exchange_ = std::make_unique<HttpExchange>(request);
-        }
-        exchange_->pump(0ms);
-        if (!exchange_->done()) {
-            return;
-        }
-        const HttpResponse response = exchange_->finish();
-        exchange_.reset();
-        expect(response.status == 200 || response.status == 204,
-               who_ + " got " + std::to_string(response.status));
-        since_ = response.header("realtime-last-id");
-        if (response.status == 200) {
-            const Json events = Json::parse(response.body);
-            for (std::size_t i = 0; i < events.size(); ++i) {
-                sequence_.see(who_, events.at(i).at("data").text());
-            }
-        }
-    }
-    int last() const { return sequence_.last(); }
-
-private:
-    std::string who_, url_, since_;
-    std::unique_ptr<HttpExchange> exchange_;
-    Sequence sequence_;
-};
-
-} // namespace
-
 // REALTIME_RELOAD_CLIENTS and REALTIME_RELOADS make it larger.
 TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
 {
     const int clients = fromEnvironment("REALTIME_RELOAD_CLIENTS", 300);
     const int reloads = fromEnvironment("REALTIME_RELOADS", 5);
-    NginxOptions options = shop(2);
-    options.connections = 3 * clients + 256;
-    options.zone = "main 64m";
-    options.http +=
-        "realtime_ping 30m;\nrealtime_timeout 1h;\n"; // clients that wait for their turn do not answer
-    options.main = "worker_rlimit_nofile " + std::to_string(2 * clients + 1024) + ";\n";
-    replaceAll(options.http, "60s", "1s");
-    replaceAll(options.http, "subscription_count on;", ""); // that of many is told late
-    replaceAll(options.http, ",subscription_count", "");
-    replaceAll(options.http, "client_publish on;", "client_publish on; history 1000000 1h;");
-    replaceAll(options.http, "watchlist on;", "presence_limits " + std::to_string(clients + 1) + ";");
-    replaceAll(options.server, "location = /hooks",
-               "location ~ ^/shop/ws/(?<ch>.*)$ { realtime_pubsub $ch app=shop; }\nlocation = /hooks");
-    Nginx nginx(options);
+    Nginx nginx(crowded(clients));
 
-    // Publishes all the time, also in the few milliseconds in which connections are on their way.
-    std::atomic<int> number{0};
-    std::atomic<bool> publishing{false};
-    const auto publishNext = [&] { shopPublish(nginx, "private-load", std::to_string(number++)); };
     std::vector<std::unique_ptr<Mover>> movers;
     for (int i = 0; i < clients; ++i) {
         movers.push_back(std::make_unique<Mover>(nginx, i));
     }
-    std::vector<std::unique_ptr<Stream>> streams;
+    std::vector<std::unique_ptr<Visitor>> visitors;
     for (int i = 0; i < clients / 10; ++i) {
-        streams.push_back(std::make_unique<Stream>(nginx, i));
+        visitors.push_back(std::make_unique<Stream>(nginx, i));
     }
-    std::vector<std::unique_ptr<Poll>> polls;
     for (int i = 0; i < clients / 50; ++i) {
-        polls.push_back(std::make_unique<Poll>(nginx, i));
+        visitors.push_back(std::make_unique<Poll>(nginx, i));
     }
     const auto read = [&] {
-        for (auto& one : streams) {
-            one->read();
-        }
-        for (auto& one : polls) {
+        for (auto& one : visitors) {
             one->read();
         }
     };
     read();
-    publishNext();
+    NumberPublisher publisher(nginx);
+    publisher.start();
     for (auto& one : movers) {
         one->readTo(0);
     }
+    publisher.stop();
     // Webhooks of those that came: the member_added of each, and two channels.
     std::size_t seen = 0;
     eventually(
@@ -667,43 +395,22 @@ TEST(nothing_is_lost_repeated_or_reordered_while_everybody_moves)
     const auto files = openFiles(nginx);
     const std::size_t told = hooks(nginx);
 
-    publishing = true;
-    std::string trouble;
-    std::thread publisher([&] {
-        try {
-            while (publishing) {
-                publishNext();
-                std::this_thread::sleep_for(1ms);
-            }
-        } catch (const std::exception& e) {
-            trouble = e.what();
-        }
-    });
-    std::string late;
-    for (int i = 0; i < reloads && late.empty(); ++i) {
+    publisher.start(); // all the time, also in the few milliseconds in which connections are on their way
+    for (int i = 0; i < reloads; ++i) {
         const auto old = nginx.workers();
         kill(nginx.master(), SIGHUP);
         const auto deadline = Clock::now() + 60s;
-        try {
-            while (!std::all_of(old.begin(), old.end(), gone)) {
-                expect(Clock::now() < deadline, "the old workers end");
-                read();
-            }
-        } catch (const std::exception& e) {
-            late = e.what(); // when the thread has ended
+        while (!std::all_of(old.begin(), old.end(), gone)) {
+            expect(Clock::now() < deadline, "the old workers end");
+            read();
         }
     }
-    publishing = false;
-    publisher.join();
-    expectEqual(trouble, "");
-    expectEqual(late, "");
-    const int last = number - 1;
+    const int last = publisher.stop();
     eventually(
         [&] {
             read();
-            const auto there = [&](const auto& one) { return one->last() == last; };
-            return std::all_of(streams.begin(), streams.end(), there) &&
-                   std::all_of(polls.begin(), polls.end(), there);
+            return std::all_of(visitors.begin(), visitors.end(),
+                               [&](const auto& one) { return one->last() == last; });
         },
         "streams and polls have everything", 60s);
     for (auto& one : movers) {

@@ -29,7 +29,8 @@ std::string PusherClient::signature(const std::string& text) const
     return key_ + ":" + hmacSha256Hex(secret_, id_ + text);
 }
 
-PusherEvent PusherClient::subscribe(const std::string& channel, const std::string& member)
+void PusherClient::askToSubscribe(const std::string& channel, const std::string& member,
+                                  const std::string& since)
 {
     std::string data = "{\"channel\":" + jsonText(channel);
     if (channel.starts_with("private-") || channel.starts_with("presence-")) {
@@ -38,7 +39,15 @@ PusherEvent PusherClient::subscribe(const std::string& channel, const std::strin
     if (!member.empty()) {
         data += ",\"channel_data\":" + jsonText(member);
     }
+    if (!since.empty()) {
+        data += ",\"since\":" + jsonText(since);
+    }
     send(R"({"event":"pusher:subscribe","data":)" + data + "}}");
+}
+
+PusherEvent PusherClient::subscribe(const std::string& channel, const std::string& member)
+{
+    askToSubscribe(channel, member, "");
     for (;;) {
         PusherEvent answer = receive();
         if (answer.event == "pusher_internal:subscription_succeeded" && answer.channel == channel) {
@@ -70,11 +79,15 @@ PusherEvent PusherClient::receive(std::chrono::milliseconds patience)
             socket_.send({Pong, frame.payload});
             continue;
         }
+        if (frame.opcode == Close) {
+            throw PeerGone("closed with a code");
+        }
         expectEqual(frame.opcode, static_cast<unsigned>(Text));
         const Json message = Json::parse(frame.payload);
         PusherEvent event;
         event.event = message.at("event").text();
         event.channel = message.has("channel") ? message.at("channel").text() : "";
+        event.id = message.has("id") ? message.at("id").text() : "";
         if (message.has("data")) {
             const std::string dump = message.at("data").dump();
             event.data = dump.starts_with('"') ? message.at("data").text() : dump;

@@ -12,6 +12,7 @@ namespace realtime::testing {
 
 struct PusherEvent {
     std::string event, channel, data; // `data` as it stands in the message, a string or JSON
+    std::string id;                   // empty: none
 };
 
 class PusherClient {
@@ -21,10 +22,13 @@ public:
 
     // Waits until it has succeeded. `member`: channel_data, for presence channels.
     PusherEvent subscribe(const std::string& channel, const std::string& member = "");
+    // Does not wait. `since`: the id of the last event that was received.
+    void askToSubscribe(const std::string& channel, const std::string& member, const std::string& since);
     void signIn(const std::string& userData);
     void trigger(const std::string& event, const std::string& channel,
-                 const std::string& data);                              // client event
-    PusherEvent receive(std::chrono::milliseconds patience = Patience); // pings left out
+                 const std::string& data); // client event
+    // Pings left out. Throws PeerGone at a close frame.
+    PusherEvent receive(std::chrono::milliseconds patience = Patience);
     int receiveClose() { return socket_.receiveClose(); }
     const std::string& id() const { return id_; }
     RawWebSocket& socket() { return socket_; }

@@ -41,7 +41,7 @@ void RawSocket::send(std::string_view bytes)
     while (!bytes.empty()) {
         const auto sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
         if (sent < 0) {
-            throw std::runtime_error(std::string("send: ") + std::strerror(errno));
+            throw PeerGone(std::string("send: ") + std::strerror(errno));
         }
         bytes.remove_prefix(static_cast<std::size_t>(sent));
     }
@@ -68,12 +68,25 @@ bool RawSocket::receiveMore(Clock::time_point deadline)
     return true;
 }
 
+void RawSocket::receiveMoreOrThrow(Clock::time_point deadline)
+{
+    if (!receiveMore(deadline)) {
+        throw PeerGone("closed after \"" + buffer_.substr(0, 500) + '"');
+    }
+}
+
+bool RawSocket::pending() const
+{
+    pollfd waiting{fd_, POLLIN, 0};
+    return !buffer_.empty() || poll(&waiting, 1, 0) > 0;
+}
+
 std::string RawSocket::receiveUntil(std::string_view end, std::chrono::milliseconds patience)
 {
     const auto deadline = Clock::now() + patience;
     std::size_t at = 0;
     while ((at = buffer_.find(end)) == std::string::npos) {
-        expect(receiveMore(deadline), "closed after \"" + buffer_.substr(0, 500) + '"');
+        receiveMoreOrThrow(deadline);
     }
     std::string taken = buffer_.substr(0, at + end.size());
     buffer_.erase(0, at + end.size());
@@ -84,7 +97,7 @@ std::string RawSocket::receiveBytes(std::size_t count, std::chrono::milliseconds
 {
     const auto deadline = Clock::now() + patience;
     while (buffer_.size() < count) {
-        expect(receiveMore(deadline), "closed after \"" + buffer_.substr(0, 500) + '"');
+        receiveMoreOrThrow(deadline);
     }
     std::string taken = buffer_.substr(0, count);
     buffer_.erase(0, count);

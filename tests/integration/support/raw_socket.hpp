@@ -4,10 +4,16 @@
 #include "support/check.hpp"
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace realtime::testing {
+
+// The other side has ended the connection, or it is broken.
+struct PeerGone : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
 
 class RawSocket {
 public:
@@ -22,10 +28,12 @@ public:
                              std::chrono::milliseconds patience = Patience); // end included
     std::string receiveBytes(std::size_t count, std::chrono::milliseconds patience = Patience);
     std::string receiveUntilClosed(std::chrono::milliseconds patience = Patience); // throws if it stays open
+    bool pending() const; // something to receive, be it the end
     std::uint16_t clientPort() const;
 
 private:
     bool receiveMore(Clock::time_point deadline); // false: closed by the peer
+    void receiveMoreOrThrow(Clock::time_point deadline);
     int fd_;
     std::string buffer_;
 };
@@ -51,6 +59,7 @@ public:
     void send(const Frame& frame) { socket_.send(encode(frame)); }
     void sendBytes(std::string_view bytes) { socket_.send(bytes); }
     Frame receive(std::chrono::milliseconds patience = Patience);
+    bool pending() const { return socket_.pending(); }
     // Skips messages until the close frame; returns its code (1005: none).
     int receiveClose(std::chrono::milliseconds patience = Patience);
     RawSocket& socket() { return socket_; }
