@@ -70,7 +70,8 @@ const std::vector<Mistake> Mistakes{
     {In::Http, "realtime_broker b { server amqp://h; cluster on name=x; }", "invalid parameter \"name=x\""},
     {In::Http, "realtime_app default { channels a { deliver first; } }", "invalid value \"first\""},
     {In::Http, "realtime_app default { channels a { deliver log; deliver log; } }", "duplicate"},
-    {In::Http, "realtime_app default { channels a { deliver broker; } }", "needs a broker with a queue of type stream"},
+    {In::Http, "realtime_app default { channels a { deliver broker; } }",
+     "needs a broker with a queue of type stream"},
     {In::Http,
      "realtime_broker b { server amqp://h; queue q quorum; }\n"
      "realtime_app default { channels a { broker b; deliver broker; } }",
