@@ -6,7 +6,8 @@ namespace realtime {
 
 namespace {
 
-constexpr std::size_t MaxMessages = 4 * PeerLink::Prefetch; // of several connections, if the event loop hangs
+constexpr std::size_t MaxMessages =
+    std::size_t{4} * PeerLink::Prefetch; // of several connections, if the event loop hangs
 constexpr std::size_t MaxSayings = 1024;
 
 } // namespace

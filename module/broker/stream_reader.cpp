@@ -10,7 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t MaxEvents = 4 * StreamLink::Prefetch; // of several connections, if the event loop hangs
+constexpr std::size_t MaxEvents =
+    std::size_t{4} * StreamLink::Prefetch; // of several connections, if the event loop hangs
 constexpr std::uint64_t AcknowledgeEvery = StreamLink::Prefetch / 4;
 constexpr auto Patience = 10s; // with one question
 

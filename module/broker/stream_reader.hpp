@@ -46,7 +46,7 @@ struct StreamAnswer {
 class StreamReader {
 public:
     static constexpr std::size_t MaxAsked = 4096;
-    static constexpr std::size_t PartEvents = 256, PartBytes = 64 << 10, PartLook = 16384;
+    static constexpr std::size_t PartEvents = 256, PartBytes = std::size_t{64} << 10, PartLook = 16384;
 
     // Throws std::runtime_error if the thread cannot start. `wakeUp` is called on the thread, once for all that waits.
     StreamReader(BrokerConfig config, std::string queue, BrokerWakeUp& wakeUp);

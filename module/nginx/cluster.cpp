@@ -13,11 +13,13 @@ namespace realtime {
 
 namespace {
 
-constexpr std::size_t MostInTurn = 256;      // messages
-constexpr std::uint32_t SweepStep = 4096;    // entries of a directory
-constexpr std::size_t RowsBytes = 48 * 1024; // of one message
-constexpr std::size_t PartBytes = 16 * 1024; // of members: a channel with more is told in several rows
-constexpr std::size_t KeptBytes = 32 * 1024; // larger events are not handed on to nodes that come later
+constexpr std::size_t MostInTurn = 256;                   // messages
+constexpr std::uint32_t SweepStep = 4096;                 // entries of a directory
+constexpr std::size_t RowsBytes = std::size_t{48} * 1024; // of one message
+constexpr std::size_t PartBytes =
+    std::size_t{16} * 1024; // of members: a channel with more is told in several rows
+constexpr std::size_t KeptBytes =
+    std::size_t{32} * 1024; // larger events are not handed on to nodes that come later
 constexpr ngx_msec_t WantPause = 1000;
 constexpr ngx_msec_t RoundPause = 1000;
 

@@ -74,16 +74,16 @@ private:
     void hear(const PeerMessage& message);
     void takeState(const std::string& node, const cluster::Message& message);
     void takeRow(const std::string& node, const cluster::Row& row);
-    void takeKept(const App& app, std::uint32_t log, const cluster::Row& row);
+    void takeKept(const App& app, std::uint32_t index, const cluster::Row& row);
     void forgetUnmentioned(const std::string& node, const Round& round);
     void buryTheDead();
     bool firstOf(std::string_view but) const; // among the living nodes without `but`
 
     void speak();
     void sweep();
-    void tellChannel(std::uint32_t log, Told& told, const SharedLog::LocalRow& row);
+    void tellChannel(std::uint32_t index, Told& told, const SharedLog::LocalRow& row);
     void tellGone(Told& told);
-    bool readKept(std::uint32_t log, ChannelRef channel, cluster::Row& row);
+    bool readKept(std::uint32_t index, ChannelRef channel, cluster::Row& row);
     void add(const cluster::Row& row);
     void addPart(const cluster::Row& row);
     void flush(bool last);

@@ -66,7 +66,7 @@ public:
     // only noted that they were told.
     void peerSubscribers(const App& app, std::string_view channel, std::uint32_t log,
                          const SharedLog::PeerChange& change);
-    void peerMember(const App& app, std::uint32_t slot, std::uint32_t log, std::string_view channel,
+    void peerMember(const App& app, std::uint32_t slot, std::uint32_t index, std::string_view channel,
                     ChannelRef ref, std::string_view userId, std::string_view info, bool present);
     // Another node is dead. `tells`: this one sends the webhooks about what was there only.
     void forgetPeer(std::string_view node, bool tells);

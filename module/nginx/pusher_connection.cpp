@@ -632,16 +632,25 @@ private:
         relay(message);
     }
 
+    // Who this connection is in a presence channel; empty if it is not, or in another channel.
+    std::string_view memberIn(std::string_view channel) const
+    {
+        if (extras_ == nullptr) {
+            return {};
+        }
+        auto member = extras_->members.find(channel);
+        return member == extras_->members.end() ? std::string_view() : std::string_view(member->second);
+    }
+
     void relay(const pusher::ClientMessage& message)
     {
         std::string self = toString(skips());
-        auto member = extras().members.find(message.channel);
         Publication publication;
         publication.channel = message.channel;
         publication.event = message.event;
         publication.data = message.data;
         publication.origin = self;
-        publication.userId = member == extras().members.end() ? std::string_view() : member->second;
+        publication.userId = memberIn(message.channel);
         publication.timeMs = Worker::nowMs();
         publication.flags = record_flag::Transient;
         Worker& worker = *Worker::current();
@@ -696,7 +705,10 @@ private:
         publication.channel = message.channel;
         publication.event = message.event;
         publication.data = message.data;
-        publication.userId = user() != nullptr ? std::string_view(user()->id) : std::string_view();
+        publication.userId = memberIn(message.channel);
+        if (publication.userId.empty() && user() != nullptr) {
+            publication.userId = user()->id;
+        }
         publication.idempotencyKey = message.key;
         publication.timeMs = Worker::nowMs();
         publication.token = token;

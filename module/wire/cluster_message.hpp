@@ -23,7 +23,7 @@
 
 namespace realtime::cluster {
 
-inline constexpr std::size_t MaxMessageBytes = 512 * 1024;
+inline constexpr std::size_t MaxMessageBytes = std::size_t{512} * 1024;
 inline constexpr std::size_t MaxAppBytes = 64, MaxChannelBytes = 216;
 inline constexpr std::size_t MaxMemberIdBytes = 512, MaxMemberInfoBytes = 8192;
 inline constexpr std::size_t MaxRows = 8192; // and members of all its rows together

@@ -184,4 +184,80 @@ TEST(tls_auth_lets_in_those_who_are_logged_in)
                 std::size_t{1});
 }
 
+TEST(iot_gives_each_device_a_channel_that_its_token_opens)
+{
+    const Nginx nginx(example("iot.conf"));
+    const auto device = [&](const std::string& token) {
+        return WebSocket({nginx.port(), "/device", "", {{"Authorization", "Bearer " + token}}, ""});
+    };
+    bool refused = false;
+    try {
+        device("guessed");
+    } catch (const std::exception&) {
+        refused = true;
+    }
+    expect(refused, "who has no token is refused");
+    WebSocket pump = device("6f1c0c0b");
+    WebSocket other = device("d0a9e7c4");
+    SseClient plant(nginx.url("/devices/pump-1"));
+    pump.send("{\"bar\":2.1}");
+    expectEqual(plant.receive().data, "{\"bar\":2.1}");
+    expectEqual(post(nginx.url("/devices/pump-1"), "{\"valve\":\"open\"}").status, 202L);
+    std::string told = pump.receiveText();
+    if (told == "{\"bar\":2.1}") { // its own report
+        told = pump.receiveText();
+    }
+    expectEqual(told, "{\"valve\":\"open\"}");
+    other.expectSilence();
+    eventually(
+        [&] {
+            const auto rows = query(nginx.directory() / "data/events.db", "select channel from events");
+            return rows.size() == 2 && rows[0][0] == "device.pump-1";
+        },
+        "both are stored");
+    const WebSocket again = device("6f1c0c0b");
+    bool third = true;
+    try {
+        device("6f1c0c0b");
+    } catch (const std::exception&) {
+        third = false;
+    }
+    expect(!third, "a device has two connections at most");
+}
+
+TEST(sse_dashboard_streams_over_http_2_and_tls)
+{
+    auto options = example("sse-dashboard.conf");
+    options.tls = true;
+    replaceAll(options.whole, "listen 8443 ssl http2;", "listen 127.0.0.1:%TLS_PORT% ssl http2;");
+    replaceAll(options.whole, "/etc/nginx/realtime/", "%DIR%/");
+    replaceAll(options.whole, "root      www;", "root " REALTIME_SOURCE_DIR "/nginx-conf-examples/www;");
+    const Nginx nginx(options);
+    writeFile(nginx.directory() / "htpasswd", "collector:{PLAIN}secret\n");
+
+    HttpRequest request;
+    request.certificate = nginx.certificate();
+    request.version = HttpVersion::Http2;
+    request.url = nginx.tlsUrl("/");
+    const auto page = send(request);
+    expect(page.http2 && page.status == 200, "the page comes over HTTP/2");
+    expectContains(page.body, "EventSource");
+
+    request.url = nginx.tlsUrl("/metrics/cpu");
+    SseClient stream(request);
+    HttpRequest value = request;
+    value.method = "POST";
+    value.body = "17";
+    expectEqual(send(value).status, 401L);
+    value.credentials = "collector:secret";
+    expectEqual(send(value).status, 202L);
+    const SseEvent seen = stream.receive();
+    expectEqual(seen.event, "value");
+    expectEqual(seen.data, "17");
+    value.body = "18";
+    expectEqual(send(value).status, 202L);
+    request.headers = {"Last-Event-ID: " + seen.id};
+    expectEqual(SseClient(request).receive().data, "18");
+}
+
 TEST_MAIN()
