@@ -204,10 +204,13 @@ private:
 
 } // namespace
 
-// REALTIME_CRASH_ROUNDS makes it longer.
+// For a machine that does nothing else, since it is about time: REALTIME_CRASH_ROUNDS=16 runs it.
 TEST(a_worker_that_is_killed_during_the_hand_over_costs_only_its_own_connections)
 {
-    const int rounds = fromEnvironment("REALTIME_CRASH_ROUNDS", 16);
+    const int rounds = fromEnvironment("REALTIME_CRASH_ROUNDS", 0);
+    if (rounds == 0) {
+        skip();
+    }
     std::cout << "seed " << getpid() << '\n';
     Scene scene;
     int halves = 0;

@@ -124,9 +124,6 @@ TEST(many_reloads_leave_memory_and_descriptors_as_they_were)
     const Usage after = least(usage, reloads - Sample, Sample);
     print("before", before);
     print("after", after);
-    for (std::size_t i = 0; i < reloads; i += reloads / 25) {
-        print(std::to_string(i).c_str(), usage.at(i));
-    }
     expectEqual(after.masterFiles, before.masterFiles);
     // A poll that is between two requests has none now and then. One left behind by each reload would be more.
     expect(after.workerFiles <= before.workerFiles + Others, "no descriptor is left behind in workers");
@@ -148,9 +145,10 @@ TEST(zones_of_another_size_or_name_leave_no_descriptors_behind)
     const auto files = openFiles(nginx);
     for (const char* zone : {"main 8m", "main 9m", "other 9m", "main 9m", "main 10m"}) {
         change(zone);
+        // A connection or two may be on their way, then or now; a zone has 66.
         const auto now = openFiles(nginx);
         expectEqual(now.first, files.first);
-        expectEqual(now.second, files.second);
+        expect(now.second <= files.second + 10, "no descriptor is left behind in workers");
     }
     // Those of a zone that stays as it is are there as long as it is.
     RawWebSocket socket(nginx.port(), "/sub/room");
