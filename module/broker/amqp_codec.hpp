@@ -37,6 +37,34 @@ inline std::string_view toView(amqp_bytes_t bytes)
     return {static_cast<const char*>(bytes.bytes), bytes.len};
 }
 
+// Entries of a table; views, as everything that is encoded.
+inline amqp_table_entry_t tableEntry(std::string_view key, std::string_view value)
+{
+    amqp_table_entry_t entry;
+    entry.key = amqpBytes(key);
+    entry.value.kind = AMQP_FIELD_KIND_UTF8;
+    entry.value.value.bytes = amqpBytes(value);
+    return entry;
+}
+
+inline amqp_table_entry_t tableEntry(std::string_view key, std::int64_t value)
+{
+    amqp_table_entry_t entry;
+    entry.key = amqpBytes(key);
+    entry.value.kind = AMQP_FIELD_KIND_I64;
+    entry.value.value.i64 = value;
+    return entry;
+}
+
+inline amqp_table_entry_t trueEntry(std::string_view key)
+{
+    amqp_table_entry_t entry;
+    entry.key = amqpBytes(key);
+    entry.value.kind = AMQP_FIELD_KIND_BOOLEAN;
+    entry.value.value.boolean = 1;
+    return entry;
+}
+
 template <class Method> const Method& decoded(const amqp_method_t& method) // whose `id` says that it is one
 {
     return *static_cast<const Method*>(method.decoded);

@@ -16,24 +16,6 @@ constexpr std::uint16_t MaxChannels = 2;
 constexpr int MaxReads = 64; // a turn; the rest is read in the next
 constexpr std::size_t MaxReplyText = 400;
 
-amqp_table_entry_t textEntry(const char* key, const char* value)
-{
-    amqp_table_entry_t entry;
-    entry.key = amqp_cstring_bytes(key);
-    entry.value.kind = AMQP_FIELD_KIND_UTF8;
-    entry.value.value.bytes = amqp_cstring_bytes(value);
-    return entry;
-}
-
-amqp_table_entry_t trueEntry(const char* key)
-{
-    amqp_table_entry_t entry;
-    entry.key = amqp_cstring_bytes(key);
-    entry.value.kind = AMQP_FIELD_KIND_BOOLEAN;
-    entry.value.value.boolean = 1;
-    return entry;
-}
-
 bool hasWord(std::string_view list, std::string_view word)
 {
     for (std::size_t at = 0; at <= list.size();) {
@@ -306,10 +288,8 @@ void AmqpConnection::onStart(const amqp_connection_start_t& start)
         trueEntry("consumer_cancel_notify"),
     };
     amqp_table_entry_t properties[] = {
-        textEntry("product", "nginx-realtime"),
-        textEntry("platform", "nginx"),
-        textEntry("connection_name", config_.name.c_str()),
-        textEntry("node", config_.node.c_str()),
+        tableEntry("product", "nginx-realtime"),     tableEntry("platform", "nginx"),
+        tableEntry("connection_name", config_.name), tableEntry("node", config_.node),
         {amqp_cstring_bytes("capabilities"), {}},
     };
     auto& last = properties[std::size(properties) - 1].value;

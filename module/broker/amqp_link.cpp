@@ -13,15 +13,6 @@ constexpr amqp_channel_t Channel = 1;
 // Together with five short strings these fit into the smallest frame that AMQP allows.
 constexpr std::size_t MaxHeader = 512;
 
-amqp_table_entry_t textEntry(const char* key, std::string_view value)
-{
-    amqp_table_entry_t entry;
-    entry.key = amqp_cstring_bytes(key);
-    entry.value.kind = AMQP_FIELD_KIND_UTF8;
-    entry.value.value.bytes = amqpBytes(value);
-    return entry;
-}
-
 } // namespace
 
 AmqpLink::AmqpLink(const BrokerConfig& config, const BrokerServer& server, LinkOwner& owner)
@@ -104,18 +95,18 @@ void AmqpLink::submit(std::uint64_t handle, const BrokerEvent& event)
 {
     const auto messageId = cut(event.messageId, MaxShortString, "message id");
     std::array<amqp_table_entry_t, 5> headers{
-        textEntry("channel", cut(event.channel, MaxHeader, "channel")),
-        textEntry("node", cut(config_.node, MaxHeader, "node")),
+        tableEntry("channel", cut(event.channel, MaxHeader, "channel")),
+        tableEntry("node", cut(config_.node, MaxHeader, "node")),
     };
     int count = 2;
     if (!event.userId.empty()) {
-        headers[count++] = textEntry("user_id", cut(event.userId, MaxHeader, "user id"));
+        headers[count++] = tableEntry("user_id", cut(event.userId, MaxHeader, "user id"));
     }
     if (!event.socketId.empty()) {
-        headers[count++] = textEntry("socket_id", cut(event.socketId, MaxHeader, "socket id"));
+        headers[count++] = tableEntry("socket_id", cut(event.socketId, MaxHeader, "socket id"));
     }
     if (!event.worker.empty()) {
-        headers[count++] = textEntry("worker", event.worker);
+        headers[count++] = tableEntry("worker", event.worker);
     }
 
     amqp_basic_properties_t properties{};
@@ -240,16 +231,14 @@ bool AmqpLink::declare(const Declaration& declaration)
 
 bool AmqpLink::declareQueue(const QueueConfig& config)
 {
-    std::vector<amqp_table_entry_t> entries{textEntry("x-queue-type", config.type)};
+    std::vector<amqp_table_entry_t> entries{tableEntry("x-queue-type", config.type)};
     for (const auto& argument : config.arguments) {
-        amqp_table_entry_t entry = textEntry(argument.name.c_str(), {});
+        amqp_table_entry_t entry = trueEntry(argument.name);
         if (const auto* text = std::get_if<std::string>(&argument.value)) {
-            entry.value.value.bytes = amqpBytes(*text);
+            entry = tableEntry(argument.name, *text);
         } else if (const auto* number = std::get_if<std::int64_t>(&argument.value)) {
-            entry.value.kind = AMQP_FIELD_KIND_I64;
-            entry.value.value.i64 = *number;
+            entry = tableEntry(argument.name, *number);
         } else {
-            entry.value.kind = AMQP_FIELD_KIND_BOOLEAN;
             entry.value.value.boolean = std::get<bool>(argument.value) ? 1 : 0;
         }
         entries.push_back(entry);
@@ -270,14 +259,12 @@ bool AmqpLink::bindQueue(const Declaration& declaration)
         binding.routing_key = amqpBytes(declaration.argument);
         return connection_.send(Channel, AMQP_QUEUE_BIND_METHOD, &binding);
     }
-    std::vector<amqp_table_entry_t> entries{textEntry("x-match", "all")};
+    std::vector<amqp_table_entry_t> entries{tableEntry("x-match", "all")};
     for (std::string_view rest = declaration.argument; !rest.empty();) {
         const auto end = std::min(rest.find(','), rest.size());
         const auto pair = rest.substr(0, end);
         const auto colon = std::min(pair.find(':'), pair.size());
-        amqp_table_entry_t entry = textEntry("", pair.substr(std::min(colon + 1, pair.size())));
-        entry.key = amqpBytes(pair.substr(0, colon));
-        entries.push_back(entry);
+        entries.push_back(tableEntry(pair.substr(0, colon), pair.substr(std::min(colon + 1, pair.size()))));
         rest.remove_prefix(std::min(end + 1, rest.size()));
     }
     binding.arguments = {static_cast<int>(entries.size()), entries.data()};

@@ -53,8 +53,8 @@ private:
 
     void onPeerMessage(std::unique_ptr<PeerMessage> message) override
     {
-        if (message->receipt != 0) {
-            message->receipt = receipts_.of(message->receipt);
+        if (message->tag != 0) {
+            message->receipt = receipts_.of(message->tag);
         }
         if (!messages.push(std::move(message))) {
             // More connections than one have filled it: not to be lost, so begin anew once there is room.

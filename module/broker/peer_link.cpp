@@ -10,33 +10,6 @@ namespace {
 constexpr amqp_channel_t Consumer = 1;
 constexpr amqp_channel_t Probe = 2; // its fate is to be closed if the queue is not there
 
-amqp_table_entry_t argument(const char* key, std::int64_t value)
-{
-    amqp_table_entry_t entry;
-    entry.key = amqp_cstring_bytes(key);
-    entry.value.kind = AMQP_FIELD_KIND_I64;
-    entry.value.value.i64 = value;
-    return entry;
-}
-
-amqp_table_entry_t argument(const char* key, std::string_view value)
-{
-    amqp_table_entry_t entry;
-    entry.key = amqp_cstring_bytes(key);
-    entry.value.kind = AMQP_FIELD_KIND_UTF8;
-    entry.value.value.bytes = amqpBytes(value);
-    return entry;
-}
-
-amqp_table_entry_t argument(const char* key)
-{
-    amqp_table_entry_t entry;
-    entry.key = amqp_cstring_bytes(key);
-    entry.value.kind = AMQP_FIELD_KIND_BOOLEAN;
-    entry.value.value.boolean = 1;
-    return entry;
-}
-
 } // namespace
 
 std::string PeerLink::queueName(const BrokerConfig& config)
@@ -129,7 +102,7 @@ bool PeerLink::say(std::string_view body)
         unsaid_ = stage_ == Stage::Ready;
         return false;
     }
-    std::array<amqp_table_entry_t, 1> headers{argument("node", std::string_view(config_.node))};
+    std::array<amqp_table_entry_t, 1> headers{tableEntry("node", config_.node)};
     amqp_basic_properties_t properties{};
     properties._flags =
         AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_HEADERS_FLAG;
@@ -319,9 +292,9 @@ bool PeerLink::carryOut(const Step& step)
 bool PeerLink::declareQueue()
 {
     std::array<amqp_table_entry_t, 3> arguments{
-        argument("x-single-active-consumer"),
-        argument("x-expires", std::int64_t{QueueExpiry.count()}),
-        argument("x-max-length", QueueLength),
+        trueEntry("x-single-active-consumer"),
+        tableEntry("x-expires", std::int64_t{QueueExpiry.count()}),
+        tableEntry("x-max-length", QueueLength),
     };
     amqp_queue_declare_t queue{};
     queue.queue = amqpBytes(queue_);
@@ -361,7 +334,6 @@ void PeerLink::finishMessage(MessageAssembler::Part part)
     auto message = std::make_unique<PeerMessage>();
     static_cast<IncomingMessage&>(*message) = std::move(*incoming_.take());
     message->kind = incomingKind_;
-    message->receipt = message->tag;
     owner_.onPeerMessage(std::move(message));
 }
 

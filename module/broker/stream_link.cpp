@@ -8,23 +8,19 @@ namespace {
 
 amqp_table_entry_t startArgument(const StreamStart& start)
 {
-    amqp_table_entry_t entry;
-    entry.key = amqp_cstring_bytes("x-stream-offset");
+    constexpr std::string_view Key = "x-stream-offset";
+    amqp_table_entry_t entry = tableEntry(Key, start.value);
     switch (start.kind) {
     case StreamStart::Kind::Number:
-        entry.value.kind = AMQP_FIELD_KIND_I64;
-        entry.value.value.i64 = start.value;
-        return entry;
+        break;
     case StreamStart::Kind::Time:
         entry.value.kind = AMQP_FIELD_KIND_TIMESTAMP;
         entry.value.value.u64 = static_cast<std::uint64_t>(start.value);
-        return entry;
-    case StreamStart::Kind::First:
-    case StreamStart::Kind::Last:
-        entry.value.kind = AMQP_FIELD_KIND_UTF8;
-        entry.value.value.bytes =
-            amqp_cstring_bytes(start.kind == StreamStart::Kind::First ? "first" : "last");
         break;
+    case StreamStart::Kind::First:
+        return tableEntry(Key, "first");
+    case StreamStart::Kind::Last:
+        return tableEntry(Key, "last");
     }
     return entry;
 }
