@@ -82,9 +82,8 @@ struct ChannelRule {
     bool brokersSet = false; // `broker` was said here: the app's own does not apply
     bool clientPublish = false;
     Rate clientPublishRate;
-    std::string zone; // empty: the app's
-    bool deliverBroker = false;
-    std::optional<StreamRoute> stream; // if deliverBroker, once names are resolved
+    std::string zone;                  // empty: the app's
+    std::optional<StreamRoute> stream; // `deliver broker`, once names are resolved
 };
 
 // First match wins; null if none does. `captures` is cleared first.

@@ -54,7 +54,11 @@ struct AppConf {
     };
     std::vector<Reference> brokers;
     std::vector<Reference> zones;
-    std::vector<Reference> deliveries; // rules' patterns, of those that say how they deliver, in their order
+    struct Delivery {
+        std::size_t rule; // that says `deliver broker`
+        ConfPlace place;
+    };
+    std::vector<Delivery> deliveries;
 };
 
 struct MainConf {

@@ -603,13 +603,13 @@ void setClientPublish(ChannelRule& rule, std::span<ngx_str_t> arguments)
     }
 }
 
-// deliver log|broker
-void setDelivery(ChannelRule& rule, std::string_view word)
+// deliver log|broker. True: by a broker.
+bool parseDelivery(std::string_view word)
 {
     if (word != "log" && word != "broker") {
         throw ConfError("invalid value " + quoted(word) + " in \"deliver\": log or broker");
     }
-    rule.deliverBroker = word == "broker";
+    return word == "broker";
 }
 
 void notTwice(bool& seen, std::string_view directive)
@@ -809,8 +809,9 @@ char* channelsDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
             rule->history = parseHistory(arguments);
         } else if (name == "deliver") {
             notTwice(seen.deliver, name);
-            setDelivery(*rule, view(arguments[1]));
-            app.deliveries.push_back({rule->pattern->text(), {}, placeOf(cf)});
+            if (parseDelivery(view(arguments[1]))) {
+                app.deliveries.push_back({app.app.rules.size() - 1, placeOf(cf)});
+            }
         } else {
             notTwice(seen.clientPublish, name);
             setClientPublish(*rule, arguments);
@@ -861,22 +862,15 @@ std::optional<StreamRoute> streamOf(const MainConf& conf, const std::vector<Brok
 
 bool resolveStreams(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
 {
-    auto place = app.deliveries.begin();
-    for (ChannelRule& rule : app.app.rules) {
-        if (place == app.deliveries.end() || rule.pattern->text() != place->name) {
-            continue; // it does not say how it delivers
+    for (const AppConf::Delivery& delivery : app.deliveries) {
+        ChannelRule& rule = app.app.rules[delivery.rule];
+        rule.stream = streamOf(conf, rule.brokersSet ? rule.brokers : app.app.brokers);
+        if (!rule.stream) {
+            refuseAt(cf, delivery.place, "\"deliver broker\" needs a broker with a queue of type stream for",
+                     rule.pattern->text());
+            return false;
         }
-        if (rule.deliverBroker) {
-            rule.stream = streamOf(conf, rule.brokersSet ? rule.brokers : app.app.brokers);
-            if (!rule.stream) {
-                refuseAt(cf, place->place,
-                         "\"deliver broker\" needs a broker with a queue of type stream for",
-                         rule.pattern->text());
-                return false;
-            }
-            app.app.anyStream = true;
-        }
-        ++place;
+        app.app.anyStream = true;
     }
     return true;
 }
