@@ -15,8 +15,9 @@ struct HistoryRequest {
     static constexpr std::uint64_t ToTheLog = ~std::uint64_t{0};
 
     std::string_view app, channel;
-    StreamKey stream;
-    std::uint64_t after = 0; // offset; 0: from the beginning
+    std::uint32_t log = 0;    // where the channel lives
+    std::uint64_t stream = 0; // its identity
+    std::uint64_t after = 0;  // offset; 0: from the beginning
     std::uint64_t until =
         0; // offset of the last that is wanted; ToTheLog: what the log does not have once it follows
     std::int64_t ageMs = 0; // older events are not wanted; 0: any

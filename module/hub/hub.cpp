@@ -533,10 +533,8 @@ void Hub::lose(const LogState& state, LocalChannel& channel)
     }
     channel.lastOffset = info->lastOffset;
     for (Subscription* subscription : channel.subscriptions) {
-        if (!subscription->subscriber->replaying() && subscription->lastOffset < channel.lastOffset) {
+        if (!subscription->subscriber->replaying()) {
             missed(*subscription, channel.lastOffset);
-            subscription->lastOffset =
-                subscription->subscriber->replaying() ? subscription->lastOffset : channel.lastOffset;
         }
     }
 }
@@ -544,13 +542,15 @@ void Hub::lose(const LogState& state, LocalChannel& channel)
 // A live subscription has not got what there is up to `until`, and the log no longer has it.
 void Hub::missed(Subscription& subscription, std::uint64_t until)
 {
-    Subscriber& subscriber = *subscription.subscriber;
     if (!hasPast(subscription)) {
-        announceGap(subscription);
+        skipTo(subscription, until);
         return;
     }
-    subscriber.replay_ = std::make_unique<Replay>();
-    subscriber.replay_->past.push_back({&subscription, subscription.lastOffset, until, 0, true});
+    if (subscription.lastOffset >= until) {
+        return;
+    }
+    Subscriber& subscriber = *subscription.subscriber;
+    Replay::of(subscriber.replay_).past.push_back({&subscription, subscription.lastOffset, until, 0, true});
     if (!askForHistory(subscriber)) {
         subscriber.replay_.reset();
     }
@@ -616,12 +616,12 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
     }
 
     bool recovered = true;
-    auto replay = std::make_unique<Replay>();
+    Replay replay;
     const std::uint64_t streamCut = cutOf(added, since);
     for (const NewSubscription& one : added) {
         Subscription& subscription = *one.subscription;
         if (hasPast(subscription) && one.history.messages != 0) {
-            recovered &= replayStream(state, one, since, streamCut, nowMs, *replay);
+            recovered &= replayStream(state, one, since, streamCut, nowMs, replay);
             continue;
         }
         const ChannelRef& ref = subscription.channel->ref;
@@ -658,18 +658,15 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
         }
         subscription.lastOffset = first.previousOffset;
         for (; position != history.positions.end(); ++position) {
-            replay->items.push_back({*position, &subscription, true, false});
+            replay.items.push_back({*position, &subscription, true, false});
         }
     }
     arena_.clear();
 
-    if (!replay->items.empty() || !replay->past.empty()) {
-        if (subscriber.replay_ == nullptr) {
-            subscriber.replay_ = std::make_unique<Replay>();
-        }
-        subscriber.replay_->add(replay->items);
-        subscriber.replay_->past.insert(subscriber.replay_->past.end(), replay->past.begin(),
-                                        replay->past.end());
+    if (!replay.items.empty() || !replay.past.empty()) {
+        Replay& all = Replay::of(subscriber.replay_);
+        all.add(replay.items);
+        all.past.insert(all.past.end(), replay.past.begin(), replay.past.end());
     }
     return recovered;
 }
@@ -688,14 +685,14 @@ bool Hub::replayStream(LogState& state, const NewSubscription& one, const Since&
     if (!known && subscription.subscriber->encoding() != Encoding::Pusher) {
         announceGap(subscription);
     }
-    const auto place = log.stream(channel.stream.identity);
-    if (!place) {
+    const auto next = log.streamNext(channel.stream.identity);
+    if (!next) {
         subscription.lastOffset = after;
         replay.past.push_back(
             {&subscription, after, HistoryRequest::ToTheLog, one.history.ageMs, promised && known});
         return known;
     }
-    const std::uint64_t reached = std::max(streamOffset(place->next) - 1, subscription.lastOffset);
+    const std::uint64_t reached = std::max(streamOffset(*next) - 1, subscription.lastOffset);
     if (after > reached) { // another node was faster; what it has told already is not to be told again
         const bool given = after - reached < MaxAhead;
         if (given) {
@@ -738,8 +735,8 @@ bool Hub::askForHistory(Subscriber& subscriber)
     }
     const Replay::Past& past = replay.past.front();
     const LocalChannel& channel = *past.subscription->channel;
-    replay.ticket =
-        historySource_->ask({channel.app, channel.name, channel.stream, past.after, past.until, past.ageMs});
+    replay.ticket = historySource_->ask({channel.app, channel.name, channel.log, channel.stream.identity,
+                                         past.after, past.until, past.ageMs});
     if (replay.ticket != 0) {
         asked_.emplace(replay.ticket, &subscriber);
         return true;

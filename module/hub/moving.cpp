@@ -81,12 +81,9 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
     subscription.lastOffset = position.lastOffset;
     Subscriber& subscriber = *subscription.subscriber;
     const auto ask = [&](std::uint64_t until) {
-        if (subscriber.replay_ == nullptr) {
-            subscriber.replay_ = std::make_unique<Replay>();
-        }
-        subscriber.replay_->past.push_back({&subscription, position.lastOffset, until, 0, true});
+        Replay::of(subscriber.replay_).past.push_back({&subscription, position.lastOffset, until, 0, true});
     };
-    if (hasPast(subscription) && !state.source.log.stream(channel.stream.identity)) {
+    if (hasPast(subscription) && !state.source.log.streamNext(channel.stream.identity)) {
         ask(HistoryRequest::ToTheLog); // the log is new
         return;
     }
@@ -108,10 +105,7 @@ void Hub::continueFrom(LogState& state, Subscription& subscription, const Positi
     if (!known) {
         ask(missed.behind);
     }
-    if (subscriber.replay_ == nullptr) {
-        subscriber.replay_ = std::make_unique<Replay>();
-    }
-    subscriber.replay_->add(items);
+    Replay::of(subscriber.replay_).add(items);
     arena_.clear();
 }
 

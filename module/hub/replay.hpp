@@ -31,6 +31,14 @@ struct Replay {
     std::vector<Item> items; // each zone's in the order of its log
     std::size_t next = 0;
 
+    static Replay& of(std::unique_ptr<Replay>& replay) // made if need be
+    {
+        if (replay == nullptr) {
+            replay = std::make_unique<Replay>();
+        }
+        return *replay;
+    }
+
     void add(const std::vector<Item>& more)
     {
         items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(next));

@@ -143,11 +143,10 @@ struct Plan {
     friend bool operator==(const Plan&, const Plan&) = default;
 };
 
-// See SharedLog::StreamPlace. Of a channel that the directory did not forget, everything behind `floor` is in its chain.
+// How far it is followed. Of a channel that the directory did not forget, everything behind `floor` is in its chain.
 struct Stream {
     std::uint64_t identity; // 0: not in use
     std::uint64_t next;     // number
-    std::uint64_t first;    // number
     std::uint64_t floor;    // offset
     std::uint64_t begun;    // 1: it is followed
     std::int64_t sinceMs;   // when this log first wanted to; 0: it never did

@@ -167,13 +167,9 @@ std::optional<SharedLog::PeerChange> SharedLog::setPeerSubscribers(std::uint32_t
         return std::nullopt;
     }
     const Lock lock(memory);
-    std::uint32_t index = directory.find(*key);
-    if (index == 0 && count == 0) {
-        return PeerChange{};
-    }
-    index = index != 0 ? index : directory.findOrAdd(*key);
+    const std::uint32_t index = count == 0 ? directory.find(*key) : directory.findOrAdd(*key);
     if (index == 0) {
-        return std::nullopt;
+        return count == 0 ? std::optional(PeerChange{}) : std::nullopt;
     }
     const Entry& entry = memory.entry(index);
     PeerChange change{{index, entry.epoch}, entry.subscribers, 0};

@@ -352,13 +352,8 @@ public:
     std::size_t maxRecordBytes() const;
 
     // --- streams (streams.cpp) -----------------------------------------------------------------------------------
-    // How far this log has followed a stream: events from `first` to `next` - 1 are in it, or were of no concern, or have
-    // fallen off the ring.
-    struct StreamPlace {
-        std::uint64_t next = 0;
-        std::uint64_t first = 0;
-    };
-    std::optional<StreamPlace> stream(std::uint64_t identity) const; // nullopt: it has not begun
+    // How far this log has followed a stream: the number of the next event. nullopt: it has not begun.
+    std::optional<std::uint64_t> streamNext(std::uint64_t identity) const;
     // Since when this log wants to follow it: for who cannot say where it has stopped. `nowMs`: from now on, if never before.
     std::int64_t streamSince(std::uint64_t identity, std::int64_t nowMs);
     // From event `number` on, whatever was before: what channels had then is known to be incomplete.

@@ -13,13 +13,13 @@ namespace realtime {
 
 using namespace sharedlog;
 
-std::optional<SharedLog::StreamPlace> SharedLog::stream(std::uint64_t identity) const
+std::optional<std::uint64_t> SharedLog::streamNext(std::uint64_t identity) const
 {
     const Memory memory(base_);
     const Lock lock(memory);
     for (const Stream& stream : memory.header().streams) {
         if (stream.identity == identity && stream.begun != 0) {
-            return StreamPlace{stream.next, stream.first};
+            return stream.next;
         }
     }
     return std::nullopt;
@@ -56,7 +56,6 @@ bool SharedLog::beginStream(std::uint64_t identity, std::uint64_t number)
         }
     }
     step("stream floor set");
-    stream.first = number;
     stream.next = number;
     stream.begun = 1;
     return true;

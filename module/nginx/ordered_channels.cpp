@@ -50,14 +50,12 @@ void OrderedChannels::openStreams()
             if (stream == nullptr) {
                 auto made = std::make_unique<Stream>();
                 made->identity = route->identity;
-                made->broker = route->broker;
                 made->queue = route->queue;
-                for (const NamedBroker& one : worker_.brokers()) {
-                    if (one.name == route->broker) {
-                        made->reader = std::make_unique<StreamReader>(one.broker->config(), route->queue,
-                                                                      worker_.brokerEvents());
-                    }
+                for (const NamedBroker& one : worker_.brokers()) { // of which one is it: resolveStreams()
+                    made->broker = one.name == route->broker ? &one.broker->config() : made->broker;
                 }
+                made->reader =
+                    std::make_unique<StreamReader>(*made->broker, route->queue, worker_.brokerEvents());
                 streams_.push_back(std::move(made));
                 stream = streams_.back().get();
             }
@@ -136,8 +134,8 @@ void OrderedChannels::follow(Stream& stream)
     stream.sinceMs = Worker::nowMs();
     for (std::uint32_t index : stream.logs) {
         SharedLog& log = worker_.hub().log(index).log;
-        if (const auto place = log.stream(stream.identity)) {
-            from = std::min(from.value_or(place->next), place->next);
+        if (const auto next = log.streamNext(stream.identity)) {
+            from = std::min(from.value_or(*next), *next);
         }
         stream.sinceMs = std::min(stream.sinceMs, log.streamSince(stream.identity, stream.sinceMs));
     }
@@ -156,7 +154,7 @@ void OrderedChannels::beginEmpty(Stream& stream)
     stream.start = {StreamStart::Kind::Number, 0};
     for (std::uint32_t index : stream.logs) {
         SharedLog& log = worker_.hub().log(index).log;
-        if (!log.stream(stream.identity)) {
+        if (!log.streamNext(stream.identity)) {
             log.beginStream(stream.identity, 0);
         }
     }
@@ -251,7 +249,7 @@ bool OrderedChannels::begins(Stream& stream, const IncomingMessage& message)
     const bool lost = byNumber && number > asked;
     for (std::uint32_t index : stream.logs) {
         SharedLog& log = worker_.hub().log(index).log;
-        if (lost || !log.stream(stream.identity)) {
+        if (lost || !log.streamNext(stream.identity)) {
             log.beginStream(stream.identity, number);
         }
     }
@@ -281,11 +279,7 @@ void OrderedChannels::append(Stream& stream, const IncomingMessage& message)
     publication.idempotencyKey = key;
     publication.timeMs = message.timeMs != 0 ? message.timeMs : Worker::nowMs();
     publication.number = message.number;
-    const BrokerConfig* own = nullptr;
-    for (const NamedBroker& one : worker_.brokers()) {
-        own = one.name == stream.broker ? &one.broker->config() : own;
-    }
-    if (message.worker && own != nullptr && message.node == own->node) {
+    if (message.worker && message.node == stream.broker->node) {
         publication.publisherSlot = *message.worker;
     }
     worker_.relay(*incoming->app, publication);
@@ -309,23 +303,25 @@ void OrderedChannels::forgetToken(std::uint64_t token)
     }
 }
 
+// In two steps: who is told may end others, which forgets their tokens.
 void OrderedChannels::tellPublishers()
 {
-    for (auto one = expected_.begin(); one != expected_.end();) {
-        const std::string key = keyOf(one->messageId);
+    std::vector<std::pair<std::uint64_t, AppendResult>> back;
+    for (const Expected& one : expected_) {
+        const std::string key = keyOf(one.messageId);
         NewRecord record;
-        record.app = one->app;
-        record.channel = one->channel;
+        record.app = one.app;
+        record.channel = one.channel;
         record.idempotencyKey = key;
         record.fromPeer = true;
         record.timeMs = Worker::nowMs();
-        const auto appended = worker_.hub().log(one->log).log.appended(record);
-        const std::uint64_t token = one->token;
-        ++one;
-        if (appended) {
-            forgetToken(token);
-            worker_.handedBack(token, appended->id, appended->subscribers);
+        if (const auto appended = worker_.hub().log(one.log).log.appended(record)) {
+            back.emplace_back(one.token, *appended);
         }
+    }
+    for (const auto& [token, appended] : back) {
+        forgetToken(token);
+        worker_.handedBack(token, appended.id, appended.subscribers);
     }
 }
 
@@ -333,35 +329,35 @@ void OrderedChannels::tellPublishers()
 
 std::uint64_t OrderedChannels::ask(const HistoryRequest& request)
 {
-    Stream* stream = find(request.stream.identity);
+    Stream* stream = find(request.stream);
     if (stream == nullptr) {
         return 0;
     }
     Asked asked;
     asked.stream = stream;
-    asked.question.ticket = ++lastTicket_;
-    asked.question.app = request.app;
-    asked.question.channel = request.channel;
-    asked.question.sinceMs = request.ageMs != 0 ? Worker::nowMs() - request.ageMs : 0;
-    if (request.after != 0) {
-        asked.question.start = {StreamStart::Kind::Number,
-                                static_cast<std::int64_t>(streamNumber(request.after) + 1)};
-    } else if (request.ageMs != 0) {
-        asked.question.start = {StreamStart::Kind::Time, asked.question.sinceMs / 1000};
-    }
-    asked.toTheLog = request.until == HistoryRequest::ToTheLog;
-    asked.question.until = asked.toTheLog ? 0 : streamNumber(request.until);
+    asked.log = request.log;
     asked.since = ngx_current_msec;
-    const ChannelPolicy policy = worker_.conf().app(request.app)->app.policyOf(request.channel);
-    asked.log = policy.log;
-    auto [place, added] = asked_.emplace(lastTicket_, std::move(asked));
-    if (!place->second.toTheLog && !send(place->second)) {
-        asked_.erase(place);
-        return 0;
+    StreamQuestion& question = asked.question;
+    question.ticket = ++lastTicket_;
+    question.app = request.app;
+    question.channel = request.channel;
+    question.sinceMs = request.ageMs != 0 ? Worker::nowMs() - request.ageMs : 0;
+    if (request.after != 0) {
+        question.start = {StreamStart::Kind::Number,
+                          static_cast<std::int64_t>(streamNumber(request.after) + 1)};
+    } else if (request.ageMs != 0) {
+        question.start = {StreamStart::Kind::Time, question.sinceMs / 1000};
     }
-    if (place->second.toTheLog) {
+    if (request.until == HistoryRequest::ToTheLog) {
+        waiting_.push_back(lastTicket_);
         more_.inNextTurn();
+    } else {
+        question.until = streamNumber(request.until);
+        if (!stream->reader->ask(question)) {
+            return 0;
+        }
     }
+    asked_.emplace(lastTicket_, std::move(asked));
     return lastTicket_;
 }
 
@@ -370,34 +366,31 @@ void OrderedChannels::forget(std::uint64_t ticket)
     asked_.erase(ticket);
 }
 
-bool OrderedChannels::send(Asked& asked)
-{
-    return asked.stream->reader->ask(asked.question);
-}
-
 // Those that were asked before the log had begun to follow.
 void OrderedChannels::sendWaiting()
 {
-    for (auto& [ticket, asked] : asked_) {
-        if (!asked.toTheLog) {
-            continue;
+    std::vector<std::uint64_t> failed;
+    std::erase_if(waiting_, [&](std::uint64_t ticket) {
+        const auto found = asked_.find(ticket);
+        if (found == asked_.end()) {
+            return true; // who asked has left
         }
-        const auto place = worker_.hub().log(asked.log).log.stream(asked.stream->identity);
-        const bool late = elapsed(asked.since, LogPatience);
-        if (!place && !late) {
-            continue;
+        Asked& asked = found->second;
+        const auto next = worker_.hub().log(asked.log).log.streamNext(asked.stream->identity);
+        if (!next && !elapsed(asked.since, LogPatience)) {
+            return false;
         }
-        asked.toTheLog = false;
-        const auto from = static_cast<std::uint64_t>(asked.question.start.value);
-        const bool nothing =
-            place && (place->next == 0 ||
-                      (asked.question.start.kind == StreamStart::Kind::Number && from >= place->next));
-        asked.question.until = place && place->next > 0 ? place->next - 1 : 0;
-        if (!place || nothing || !send(asked)) {
-            failed_.push_back(ticket);
+        StreamQuestion& question = asked.question;
+        const bool behind =
+            next.value_or(0) > 0 && (question.start.kind != StreamStart::Kind::Number ||
+                                     static_cast<std::uint64_t>(question.start.value) < *next);
+        question.until = behind ? *next - 1 : 0;
+        if (!behind || !asked.stream->reader->ask(question)) {
+            failed.push_back(ticket);
         }
-    }
-    for (std::uint64_t ticket : std::exchange(failed_, {})) {
+        return true;
+    });
+    for (std::uint64_t ticket : failed) {
         fail(ticket);
     }
 }
@@ -411,11 +404,11 @@ void OrderedChannels::fail(std::uint64_t ticket)
     }
     const Asked asked = std::move(found->second);
     asked_.erase(found);
-    const auto place = worker_.hub().log(asked.log).log.stream(asked.stream->identity);
+    const auto next = worker_.hub().log(asked.log).log.streamNext(asked.stream->identity);
     HistoryPart part;
     part.end = true;
-    part.lost = !place;
-    part.reached = place ? streamOffset(place->next) - 1 : 0;
+    part.lost = !next;
+    part.reached = next ? streamOffset(*next) - 1 : 0;
     worker_.hub().supply(ticket, part, Worker::nowMs());
 }
 

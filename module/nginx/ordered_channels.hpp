@@ -54,7 +54,8 @@ public:
 private:
     struct Stream {
         std::uint64_t identity = 0;
-        std::string broker, queue;
+        const BrokerConfig* broker = nullptr;
+        std::string queue;
         std::vector<std::uint32_t> logs; // that have channels of it
         std::unique_ptr<StreamReader> reader;
         bool follows = false;
@@ -69,7 +70,6 @@ private:
         Stream* stream = nullptr;
         StreamQuestion question;
         std::uint32_t log = 0;
-        bool toTheLog = false; // it waits until the log follows
         ngx_msec_t since = 0;
     };
     struct Expected {
@@ -90,7 +90,6 @@ private:
     void append(Stream& stream, const IncomingMessage& message);
     void answer(const StreamAnswer& answer);
     void sendWaiting();
-    bool send(Asked& asked);
     void fail(std::uint64_t ticket);
 
     Worker& worker_;
@@ -100,7 +99,7 @@ private:
 
     std::unordered_map<std::uint64_t, Asked> asked_;
     std::uint64_t lastTicket_ = 0;
-    std::vector<std::uint64_t> failed_; // tickets, to be answered in the next turn
+    std::vector<std::uint64_t> waiting_; // tickets of those that wait until the log follows
 
     std::list<Expected> expected_;
     std::unordered_map<std::uint64_t, std::list<Expected>::iterator> byToken_;

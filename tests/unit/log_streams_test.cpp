@@ -71,7 +71,7 @@ TEST(an_event_of_a_stream_is_appended_once_whoever_brings_it)
     const AppendResult again = f.append(6, "x", "key"); // the stream has it twice
     assert_int_equal(again.status, AppendStatus::Repeated);
     assert_int_equal(again.id.offset, streamOffset(5));
-    assert_int_equal(f.log.stream(Identity)->next, 7);
+    assert_int_equal(*f.log.streamNext(Identity), 7);
     // One who dies between the append and the count leaves it to the channel's last offset.
     NewRecord record = makeRecord("room", "x", 1);
     record.stream = Fixture::keyOf("room");
@@ -103,7 +103,7 @@ TEST(a_channel_that_was_asked_for_before_the_stream_began_knows_nothing_of_befor
     const auto slot = f.log.claimSlot();
     const auto subscribed = f.log.subscribe(slot, "app", "room", Fixture::keyOf("room"));
     assert_int_equal(subscribed->channel.epoch, 1234);
-    assert_false(f.log.stream(Identity).has_value());
+    assert_false(f.log.streamNext(Identity).has_value());
     f.log.beginStream(Identity, 10);
     f.append(11);
     assert_false(f.history(0).complete);
@@ -192,10 +192,10 @@ TEST(a_log_follows_a_few_streams)
         assert_true(f.log.beginStream(i, i));
     }
     assert_false(f.log.beginStream(99, 0));
-    assert_int_equal(f.log.stream(3)->next, 3);
+    assert_int_equal(*f.log.streamNext(3), 3);
     f.log.reachStream(3, 10);
     f.log.reachStream(3, 5);
-    assert_int_equal(f.log.stream(3)->next, 10);
+    assert_int_equal(*f.log.streamNext(3), 10);
     const std::int64_t since = f.log.streamSince(2, 1000);
     assert_int_equal(since, 1000);
     assert_int_equal(f.log.streamSince(2, 2000), 1000);
