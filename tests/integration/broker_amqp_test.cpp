@@ -2,11 +2,10 @@
 // cut off, refuses or is short of memory.
 #include "broker_testing.hpp"
 #include "support/files.hpp"
+#include "support/listener.hpp"
 #include "support/rabbitmq.hpp"
 
 #include <algorithm>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <set>
 #include <sys/socket.h>
@@ -98,46 +97,28 @@ public:
     CuttingProxy(std::uint16_t target, std::vector<std::size_t> cuts)
         : target_(target), cuts_(std::move(cuts))
     {
-        listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        auto address = loopback(0);
-        socklen_t size = sizeof(address);
-        auto* raw = reinterpret_cast<sockaddr*>(&address);
-        expect(bind(listener_, raw, size) == 0 && listen(listener_, 16) == 0, "a proxy listens");
-        getsockname(listener_, raw, &size);
-        port_ = ntohs(address.sin_port);
         thread_ = std::thread([this] { run(); });
     }
     ~CuttingProxy()
     {
         stop_ = true;
         thread_.join();
-        close(listener_);
     }
     CuttingProxy(const CuttingProxy&) = delete;
     CuttingProxy& operator=(const CuttingProxy&) = delete;
 
-    std::uint16_t port() const { return port_; }
+    std::uint16_t port() const { return listener_.port(); }
     std::size_t connections() const { return connections_; }
 
 private:
-    static sockaddr_in loopback(std::uint16_t port)
-    {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        return address;
-    }
-
     void run()
     {
         while (!stop_) {
-            pollfd ready{listener_, POLLIN, 0};
+            pollfd ready{listener_.fd(), POLLIN, 0};
             if (poll(&ready, 1, 10) == 1) {
-                const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+                const int client = listener_.accept();
                 const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-                const auto address = loopback(target_);
-                if (connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+                if (Listener::connectTo(server, target_)) {
                     forward(client, server, connections_ < cuts_.size() ? cuts_[connections_] : SIZE_MAX);
                 }
                 ++connections_;
@@ -176,8 +157,7 @@ private:
 
     std::uint16_t target_;
     std::vector<std::size_t> cuts_;
-    int listener_ = -1;
-    std::uint16_t port_ = 0;
+    Listener listener_;
     std::atomic<bool> stop_{false};
     std::atomic<std::size_t> connections_{0};
     std::thread thread_;

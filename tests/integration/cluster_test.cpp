@@ -37,11 +37,6 @@ void waitUntilHearing(const Nginx& nginx, std::size_t workers = 2)
                "all workers hear the other nodes", 60s);
 }
 
-std::string through(const Proxy& proxy)
-{
-    return "amqp://guest:guest@127.0.0.1:" + std::to_string(proxy.port()) + "/%2F";
-}
-
 std::string number(int i)
 {
     return std::to_string(i);
@@ -197,7 +192,7 @@ TEST(a_node_that_was_cut_off_catches_up)
     auto& server = RabbitMq::share();
     Proxy proxy(server.port());
     const Nginx a(nodeOptions(server.url(), "cutoff"));
-    const Nginx b(nodeOptions(through(proxy), "cutoff"));
+    const Nginx b(nodeOptions(proxy.url(), "cutoff"));
     waitUntilHearing(a);
     waitUntilHearing(b);
     SseClient there(b.url("/sub/room"));
@@ -231,7 +226,7 @@ TEST(subscribers_are_told_of_a_gap_if_the_queue_did_not_wait_for_their_node)
     auto& server = RabbitMq::share();
     Proxy proxy(server.port());
     const Nginx a(nodeOptions(server.url(), "gap", 1));
-    const Nginx b(nodeOptions(through(proxy), "gap", 2, "on node=bee"));
+    const Nginx b(nodeOptions(proxy.url(), "gap", 2, "on node=bee"));
     waitUntilHearing(a, 1);
     waitUntilHearing(b);
     SseClient there(b.url("/sub/room"));

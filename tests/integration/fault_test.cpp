@@ -445,18 +445,13 @@ RabbitMq& ownRabbit()
     return RabbitMq::share();
 }
 
-std::string throughProxy(const Proxy& proxy)
-{
-    return "amqp://guest:guest@127.0.0.1:" + std::to_string(proxy.port()) + "/%2F";
-}
-
 } // namespace
 
 TEST(every_acknowledged_event_reaches_the_queue_whatever_dies)
 {
     RabbitMq& rabbit = ownRabbit();
     Proxy proxy(rabbit.port());
-    Server nginx(throughProxy(proxy), 2);
+    Server nginx(proxy.url(), 2);
     const unsigned start = seed();
     Faults faults(rabbit, proxy, nginx, start);
     std::cout << "    seed " << start << std::endl;
@@ -491,7 +486,7 @@ TEST(the_comparison_notices_a_spool_that_forgets)
 {
     RabbitMq& rabbit = ownRabbit();
     Proxy proxy(rabbit.port());
-    Server nginx(throughProxy(proxy), 1);
+    Server nginx(proxy.url(), 1);
     awaitDrained(nginx);
     rabbit.pause();
     std::set<std::string> acknowledged;

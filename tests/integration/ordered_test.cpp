@@ -17,16 +17,15 @@ using namespace realtime::testing;
 namespace {
 
 // A stream of the test's own.
-NginxOptions ordered(const std::string& server, const std::string& name, int workers = 2,
-                     const std::string& history = "history 100000 1h;")
+NginxOptions ordered(const std::string& server, const std::string& name)
 {
-    auto options = endpoints(workers);
+    auto options = endpoints(2);
     options.expectedErrors = {"exited on signal 9"};
     options.http = "realtime_broker events { server " + server + "; exchange " + name + " topic; queue " +
                    name +
                    ".stream stream; cluster on; }\n"
-                   "realtime_app default { broker events; channels ordered.* { deliver broker; " +
-                   history + " } }\n";
+                   "realtime_app default { broker events; channels ordered.* { deliver broker; "
+                   "history 100000 1h; } }\n";
     return options;
 }
 
@@ -35,6 +34,12 @@ void waitUntilReading(const Nginx& nginx, std::size_t workers = 2)
     eventually([&] { return nginx.countInErrorLog("is read") >= workers; }, "all workers read the stream",
                60s);
 }
+
+// All of whose workers read the stream.
+class Node : public Nginx {
+public:
+    explicit Node(const NginxOptions& options) : Nginx(options) { waitUntilReading(*this); }
+};
 
 std::string publishOrdered(const Nginx& nginx, const std::string& channel, const std::string& data,
                            const std::vector<std::string>& headers = {})
@@ -62,10 +67,8 @@ std::pair<std::string, std::string> next(SseClient& client)
 TEST(every_node_has_the_same_order_and_the_same_ids)
 {
     auto& server = RabbitMq::share();
-    const Nginx a(ordered(server.url(), "order"));
-    const Nginx b(ordered(server.url(), "order"));
-    waitUntilReading(a);
-    waitUntilReading(b);
+    const Node a(ordered(server.url(), "order"));
+    const Node b(ordered(server.url(), "order"));
     SseClient onA(a.url("/sub/ordered.room"));
     SseClient onB(b.url("/sub/ordered.room"));
     WebSocket fromA(a.port(), "/ws/ordered.room");
@@ -89,10 +92,8 @@ TEST(every_node_has_the_same_order_and_the_same_ids)
 TEST(a_publisher_is_told_the_id_that_subscribers_see_and_their_number_on_all_nodes)
 {
     auto& server = RabbitMq::share();
-    const Nginx a(ordered(server.url(), "told"));
-    const Nginx b(ordered(server.url(), "told"));
-    waitUntilReading(a);
-    waitUntilReading(b);
+    const Node a(ordered(server.url(), "told"));
+    const Node b(ordered(server.url(), "told"));
     SseClient subscriber(b.url("/sub/ordered.room"));
     for (int i = 0; i < 20; ++i) { // by either worker
         const std::string id = publishOrdered(a, "ordered.room", std::to_string(i));
@@ -107,15 +108,13 @@ TEST(a_publisher_is_told_the_id_that_subscribers_see_and_their_number_on_all_nod
 TEST(a_client_resumes_on_any_node)
 {
     auto& server = RabbitMq::share();
-    const Nginx a(ordered(server.url(), "resume"));
-    waitUntilReading(a);
+    const Node a(ordered(server.url(), "resume"));
     std::vector<std::string> ids;
     for (int i = 0; i < 50; ++i) {
         ids.push_back(publishOrdered(a, "ordered.room", std::to_string(i)));
         publishOrdered(a, "ordered.other", "other");
     }
-    const Nginx b(ordered(server.url(), "resume")); // which has seen nothing of it
-    waitUntilReading(b);
+    const Node b(ordered(server.url(), "resume")); // which has seen nothing of it
     for (const std::size_t from : {0U, 10U, 48U, 49U}) {
         SseClient client(b.url("/sub/ordered.room?since=" + ids[from]));
         for (std::size_t i = from + 1; i < ids.size(); ++i) {
@@ -137,8 +136,7 @@ TEST(history_survives_a_restart_of_everything)
     constexpr int Events = 1000;
     std::string last;
     {
-        const Nginx nginx(ordered(server.url(), "restart"));
-        waitUntilReading(nginx);
+        const Node nginx(ordered(server.url(), "restart"));
         WebSocket publisher(nginx.port(), "/ws/ordered.room");
         SseClient live(nginx.url("/sub/ordered.room"));
         for (int i = 0; i <= Events; ++i) {
@@ -171,8 +169,7 @@ TEST(what_the_log_no_longer_has_comes_from_the_stream)
     auto& server = RabbitMq::share();
     auto options = ordered(server.url(), "long");
     options.zone = "main 1m";
-    const Nginx nginx(options);
-    waitUntilReading(nginx);
+    const Node nginx(options);
     const std::string filling(4000, 'x');
     constexpr int Events = 600; // more than twice what the log takes
     WebSocket publisher(nginx.port(), "/ws/ordered.room");
@@ -203,8 +200,7 @@ TEST(what_the_log_no_longer_has_comes_from_the_stream)
 TEST(when_the_worker_that_follows_dies_nothing_is_lost_or_told_twice)
 {
     auto& server = RabbitMq::share();
-    Nginx nginx(ordered(server.url(), "follower", 2));
-    waitUntilReading(nginx);
+    Node nginx(ordered(server.url(), "follower"));
     int sent = 0;
     for (std::size_t round = 0; round < 2; ++round) {
         const pid_t victim = nginx.workers().at(0);
@@ -240,11 +236,8 @@ TEST(while_the_stream_is_away_events_wait_and_nobody_misses_one)
 {
     auto& server = RabbitMq::share();
     Proxy proxy(server.port());
-    const std::string through = "amqp://guest:guest@127.0.0.1:" + std::to_string(proxy.port()) + "/%2F";
-    const Nginx a(ordered(server.url(), "away"));
-    const Nginx b(ordered(through, "away"));
-    waitUntilReading(a);
-    waitUntilReading(b);
+    const Node a(ordered(server.url(), "away"));
+    const Node b(ordered(proxy.url(), "away"));
     SseClient onA(a.url("/sub/ordered.room"));
     SseClient onB(b.url("/sub/ordered.room"));
     WebSocket fromA(a.port(), "/ws/ordered.room");

@@ -62,6 +62,16 @@ private:
     std::vector<bool> busy_; // by publisher: waits for an answer
 };
 
+// The yardstick. The configuration must outlive it.
+Contender bareRabbitMq(const BrokerConfig& config, std::size_t events)
+{
+    return {"bare rabbitmq-c", [&config, events] {
+                BareAmqp bare(config);
+                bare.purge(config.queues[0].name);
+                return microseconds(bare.publish(events, Bytes));
+            }};
+}
+
 void confirmsOf(const std::string& queueType, const Options& options, Report& report)
 {
     const BrokerConfig config = rabbitMqConfig(queueType);
@@ -84,12 +94,7 @@ void confirmsOf(const std::string& queueType, const Options& options, Report& re
         return time;
     };
     std::vector<Contender> contenders{
-        {"bare rabbitmq-c",
-         [&] {
-             BareAmqp bare(config);
-             bare.purge(queue);
-             return microseconds(bare.publish(events, Bytes));
-         }},
+        bareRabbitMq(config, events),
         {"POST, ack=broker",
          [&] {
              BareAmqp(config).purge(queue);
@@ -132,12 +137,7 @@ void spool(const Options& options, Report& report)
     const std::size_t events = options.quick ? 5'000 : Drained;
     std::vector<double> filled;
     std::vector<Contender> contenders{
-        {"bare rabbitmq-c",
-         [&] {
-             BareAmqp bare(config);
-             bare.purge(queue);
-             return microseconds(bare.publish(events, Bytes));
-         }},
+        bareRabbitMq(config, events),
         {"drained",
          [&] {
              filled.push_back(microseconds(storeAll(away, events, Bytes, false)));

@@ -1,13 +1,12 @@
 // A TCP connection that can be cut.
 #pragma once
 
-#include "support/check.hpp"
+#include "support/listener.hpp"
 
-#include <arpa/inet.h>
 #include <atomic>
 #include <cstdint>
-#include <netinet/in.h>
 #include <poll.h>
+#include <string>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <thread>
@@ -22,25 +21,20 @@ class Proxy {
 public:
     explicit Proxy(std::uint16_t target) : target_(target)
     {
-        listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        auto address = loopback(0);
-        socklen_t size = sizeof(address);
-        auto* raw = reinterpret_cast<sockaddr*>(&address);
-        expect(bind(listener_, raw, size) == 0 && listen(listener_, 64) == 0, "a proxy listens");
-        getsockname(listener_, raw, &size);
-        port_ = ntohs(address.sin_port);
         thread_ = std::thread([this] { run(); });
     }
     ~Proxy()
     {
         stop_ = true;
         thread_.join();
-        close(listener_);
     }
     Proxy(const Proxy&) = delete;
     Proxy& operator=(const Proxy&) = delete;
 
-    std::uint16_t port() const { return port_; }
+    std::string url() const // of RabbitMQ behind it
+    {
+        return "amqp://guest:guest@127.0.0.1:" + std::to_string(listener_.port()) + "/%2F";
+    }
     void cut() { cut_ = true; }
     void block(bool on) { blocked_ = on; }
 
@@ -50,20 +44,11 @@ private:
         bool open = true;
     };
 
-    static sockaddr_in loopback(std::uint16_t port)
-    {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        return address;
-    }
-
     void run()
     {
         std::vector<Pair> pairs;
         while (!stop_) {
-            std::vector<pollfd> fds{{listener_, POLLIN, 0}};
+            std::vector<pollfd> fds{{listener_.fd(), POLLIN, 0}};
             for (const Pair& pair : pairs) {
                 fds.push_back({pair.client, POLLIN, 0});
                 fds.push_back({pair.server, POLLIN, 0});
@@ -92,10 +77,9 @@ private:
 
     void accept(std::vector<Pair>& pairs) const
     {
-        const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+        const int client = listener_.accept();
         const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        const auto address = loopback(target_);
-        if (!blocked_ && connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+        if (!blocked_ && Listener::connectTo(server, target_)) {
             pairs.push_back({client, server});
         } else {
             close(client);
@@ -117,8 +101,7 @@ private:
     }
 
     std::uint16_t target_;
-    int listener_ = -1;
-    std::uint16_t port_ = 0;
+    Listener listener_;
     std::atomic<bool> stop_{false}, cut_{false}, blocked_{false};
     std::thread thread_;
 };
