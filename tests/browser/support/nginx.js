@@ -37,14 +37,14 @@ export function freePort() {
 }
 
 export class Nginx {
-  // One of the examples; `change` may edit the text of the configuration.
+  // One of the examples; `change(text, nginx)` may edit the text of the configuration.
   static start(example, { workers = 2, change = text => text } = {}) {
     return Nginx.run(nginx => change(readFileSync(join(root, 'nginx-conf-examples', example), 'utf8')
       .replace('modules/ngx_http_realtime_module.so', modulePath)
       .replace('worker_processes auto;', `worker_processes ${workers};`)
       .replaceAll('/var/lib/nginx-realtime/', `${join(nginx.directory, 'data')}/`)
       .replace('listen 8080;', `listen 127.0.0.1:${nginx.port} reuseport;`)
-      .replace('root www;', `root ${join(root, 'nginx-conf-examples/www')};`)), workers);
+      .replace(/root +www;/, `root ${join(root, 'nginx-conf-examples/www')};`), nginx), workers);
   }
 
   // `configuration` gives the text, from the port to listen on and the directory.
