@@ -33,6 +33,7 @@ struct PusherSettings {
     std::vector<std::string> origins;             // none: all
     std::vector<WebhookTarget> webhooks;
     std::uint32_t maxConnections = 0; // 0: no limit
+    std::uint32_t maxChannels = 1000; // of one connection; without those that stand for its user
     std::uint32_t connectionRow = 0;  // where they are counted, if there is a limit
     std::uint32_t presenceMembers = 100;
     std::uint32_t presenceInfoBytes = 1024;

@@ -131,6 +131,7 @@ char* inheritEndpoint(ngx_conf_t* cf, const LocConf& prev, LocConf& conf)
     conf.words = prev.words;
     conf.ack = prev.ack;
     conf.echo = prev.echo;
+    conf.rate = prev.rate;
     conf.watch = prev.watch;
     conf.publishes = prev.publishes;
     return install(cf, conf, prev.core->handler);
@@ -221,12 +222,17 @@ Option parseOption(ngx_conf_t* cf, LocConf& conf, const ngx_str_t& argument)
         conf.echo = text == "on";
         return text == "on" || text == "off" ? Option::Ok : Option::Bad;
     }
+    if (conf.kind == PubSub && takePrefix(text, "rate=")) {
+        auto rate = parseRate(text);
+        conf.rate = rate ? rate->perSecond : 0;
+        return rate ? Option::Ok : Option::Bad;
+    }
     return Option::NotOne;
 }
 
 // realtime_publish   CHANNEL  [app=ID] [event=NAME] [ack=log|stored|broker]   location
 // realtime_subscribe CHANNEL… [app=ID]                                        location
-// realtime_pubsub    CHANNEL  [app=ID] [event=NAME] [echo=on|off]             location
+// realtime_pubsub    CHANNEL  [app=ID] [event=NAME] [echo=on|off] [rate=Nr/s] location
 char* endpoint(ngx_conf_t* cf, LocConf& conf, EndpointKind kind, ngx_http_handler_pt handler)
 {
     if (conf.kind != 0) {
@@ -581,6 +587,13 @@ ngx_command_t commands[] = {
       nullptr },
 
     { ngx_string("max_connections"),
+      InApp|NGX_CONF_TAKE1,
+      appDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("max_channels"),
       InApp|NGX_CONF_TAKE1,
       appDirective,
       NGX_HTTP_MAIN_CONF_OFFSET,

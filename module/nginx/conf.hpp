@@ -100,6 +100,7 @@ struct LocConf {
     AppConf* app;
     Ack ack;
     bool echo;
+    double rate;    // realtime_pubsub: most messages a second of one WebSocket; 0: no limit
     bool watch;     // realtime_status: also what is in channels
     bool publishes; // realtime_status: test events
 

@@ -739,6 +739,8 @@ char* appDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
             setClientEvents(app.pusher, arguments);
         } else if (name == "max_connections") {
             app.pusher.maxConnections = parseCount(value, 100'000'000);
+        } else if (name == "max_channels") {
+            app.pusher.maxChannels = parseCount(value, 100'000);
         } else if (name == "origins") {
             addOrigins(app.pusher.origins, arguments);
         } else if (name == "webhook") {

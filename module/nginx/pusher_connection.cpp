@@ -337,12 +337,27 @@ private:
             softError("Existing subscription to channel " + channel);
             return;
         }
+        if (channelCount() >= app_->pusher.maxChannels) {
+            refuseSubscription(channel, "LimitReached", "This connection has too many channels",
+                               pusher::code::OverCapacity);
+            return;
+        }
         auto since = parseSince(message.since.value_or(""));
         if (!since) {
             refuseSubscription(channel, "InvalidChannel", "The position in \"since\" is invalid", 400);
             return;
         }
         commit(message, kind, *since, member);
+    }
+
+    // Those that it has subscribed to: what stands for its user, or for others that it watches, begins with '#'.
+    std::size_t channelCount() const
+    {
+        std::size_t count = 0;
+        for (const Subscription* one = subscriptions(); one != nullptr; one = one->next) {
+            count += one->channel->name.starts_with('#') ? 0 : 1;
+        }
+        return count;
     }
 
     bool authorized(const pusher::ClientMessage& message, const pusher::ChannelKind& kind,

@@ -1,6 +1,7 @@
 // WebSocket subscribers (and, on realtime_pubsub, publishers): RFC 6455 over a detached connection.
 #include "nginx/framed_connection.hpp"
 #include "nginx/handshake.hpp"
+#include "nginx/rate_limit.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
@@ -21,6 +22,7 @@ struct PublishTarget {
     std::string channel;
     std::string event;
     std::string origin; // its own connection id if it is not to hear itself
+    RateLimit rate;
 };
 
 class WebSocket final : public FramedConnection {
@@ -30,7 +32,7 @@ public:
     void publishTo(std::string_view channel, std::string_view event, bool echo)
     {
         target_ =
-            std::make_unique<PublishTarget>(PublishTarget{std::string(channel), std::string(event), {}});
+            std::make_unique<PublishTarget>(PublishTarget{std::string(channel), std::string(event), {}, {}});
         if (!echo) {
             if (skips() == 0) {
                 setSkips(drawConnectionId());
@@ -47,6 +49,7 @@ public:
         record.app = endpoint().conf->app->app.id;
         if (target_ != nullptr) {
             record.publishEvent = target_->event;
+            record.publishes = target_->rate.save();
         }
     }
 
@@ -55,6 +58,7 @@ public:
         const LocConf& conf = *endpoint().conf;
         if ((conf.kind & Publish) != 0) {
             publishTo(record.channels.front().name, record.publishEvent, conf.echo);
+            target_->rate.restore(record.publishes);
         }
     }
 
@@ -77,13 +81,18 @@ private:
             close(ws::encodeClose(ws::close_code::PolicyViolation, "this endpoint takes no messages"));
             return Next::Continue;
         }
+        Worker& worker = *Worker::current();
+        if (!target_->rate.admit(endpoint().conf->rate)) {
+            worker.counters().add(Counter::PublishInvalid);
+            close(ws::encodeClose(ws::close_code::PolicyViolation, "too many messages"));
+            return Next::Continue;
+        }
         Publication publication;
         publication.channel = target_->channel;
         publication.event = target_->event;
         publication.origin = target_->origin;
         publication.data = payload;
         publication.timeMs = Worker::nowMs();
-        Worker& worker = *Worker::current();
         if (worker.publish(endpoint().conf->app->app, publication).status != PublishStatus::Published) {
             // It cannot be told which message it was, so none may follow as if nothing had happened.
             worker.counters().add(Counter::PublishRefused);

@@ -202,6 +202,22 @@ test('row 12: one connection more than max_connections is refused with 4004, whi
   }, 'a place that became free is used');
 });
 
+test('row 12: one channel more than max_channels is refused, and the connection goes on', async t => {
+  const shop = await Shop.open(t, { rules: 'max_channels 3;' });
+  const raw = await shop.rawConnected();
+  await raw.signedIn({ id: 'u-1', user_info: {} });
+  for (const channel of ['a', 'private-b', 'c']) {
+    await raw.subscribe(channel);
+  }
+  raw.requestChannel('d');
+  const { channel, data } = await raw.next('pusher:subscription_error');
+  assert.equal(channel, 'd');
+  const { type, status } = JSON.parse(data);
+  assert.deepEqual([type, status], ['LimitReached', 4100]);
+  raw.send({ event: 'pusher:unsubscribe', data: { channel: 'a' } });
+  await raw.subscribe('d');
+});
+
 test('row 13: an origin that is not allowed is closed with 4009', async t => {
   const shop = await Shop.open(t, { rules: 'origins https://shop.example;' });
   await refused(shop.raw({ origin: 'https://evil.example' }), 4009);

@@ -139,6 +139,25 @@ TEST(echo_off_spares_the_sender)
     expectEqual(alice.receiveText(), "from outside");
 }
 
+TEST(who_sends_faster_than_the_rate_is_closed_and_others_are_not)
+{
+    auto options = endpoints();
+    options.server += "location = /slow { realtime_pubsub room rate=3r/s; }\n";
+    const Nginx nginx(options);
+    WebSocket watcher(nginx.port(), "/sub/room");
+    RawWebSocket fast(nginx.port(), "/slow");
+    RawWebSocket modest(nginx.port(), "/slow");
+    for (int i = 0; i < 10; ++i) {
+        fast.send({Text, std::to_string(i)});
+    }
+    for (int i = 0; i < 3; ++i) {
+        expectEqual(watcher.receiveText(), std::to_string(i));
+    }
+    expectEqual(fast.receiveClose(), 1008);
+    modest.send({Text, "still here"});
+    expectEqual(watcher.receiveText(), "still here");
+}
+
 TEST(a_fragmented_message_is_published_whole_with_a_ping_in_between)
 {
     const Nginx nginx(endpoints());
