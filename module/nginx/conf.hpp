@@ -157,8 +157,7 @@ ngx_int_t addVariables(ngx_conf_t* cf);
 
 // zone.cpp
 char* zoneDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
-// In the master, before it forks the workers of a configuration: the descriptors that all generations share, and the
-// number of this one.
+// In the master, before it forks the workers of a configuration: gives it its number.
 ngx_int_t beginGeneration(MainConf& conf, ngx_log_t* log);
 
 // conf.cpp

@@ -201,7 +201,9 @@ void Connection::readHandler(ngx_event_t* event)
             self.onShutdown();
             return;
         }
-        if (!self.moving()) {
+        if (self.moving() && self.state_ == State::Open) {
+            Worker::current()->handOver().hurry(self);
+        } else {
             self.onReadable();
         }
     });

@@ -13,7 +13,7 @@ HandOver::HandOver(Worker& worker) : worker_(worker), step_([this] { step(); }) 
 
 HandOver::~HandOver()
 {
-    for (IdleList* list : {&waiting_, &later_}) {
+    for (IdleList* list : {&urgent_, &waiting_, &later_}) {
         while (IdleNode* node = list->first()) {
             static_cast<Outlet*>(node)->processEnds();
         }
@@ -43,6 +43,17 @@ bool HandOver::offer(Connection& connection)
     return true;
 }
 
+void HandOver::hurry(Connection& connection)
+{
+    urgent_.push(connection, connection.since());
+}
+
+Connection* HandOver::nextToGo()
+{
+    IdleNode* node = urgent_.empty() ? waiting_.first() : urgent_.first();
+    return node == nullptr ? nullptr : static_cast<Connection*>(static_cast<Outlet*>(node));
+}
+
 void HandOver::step()
 {
     collect();
@@ -57,13 +68,14 @@ void HandOver::step()
         noteProgress();
     }
     const ngx_msec_t idle = ngx_current_msec - progress_;
-    const bool allSent = waiting_.empty() && later_.empty();
+    const bool canGo = nextToGo() != nullptr;
+    const bool allSent = !canGo && later_.empty();
     if (allSent && (taken >= sent_ || (idle >= LastPatience && queueIsEmpty(first.log.handoverOut())))) {
         done();
     } else if (idle >= Patience) {
         giveUp();
     } else {
-        step_.after(!waiting_.empty() && !full ? 0 : full ? FullPause : Pause, true);
+        step_.after(canGo && !full ? 0 : full ? FullPause : Pause, true);
     }
 }
 
@@ -103,8 +115,12 @@ bool HandOver::sendShare()
         noteProgress();
         return false;
     }
-    for (int i = 0; i < Share && !waiting_.empty(); i++) {
-        auto& connection = *static_cast<Connection*>(static_cast<Outlet*>(waiting_.first()));
+    for (int i = 0; i < Share; i++) {
+        Connection* next = nextToGo();
+        if (next == nullptr) {
+            break;
+        }
+        Connection& connection = *next;
         switch (send(connection)) {
         case Sent::Yes:
             noteProgress();
@@ -180,7 +196,7 @@ void HandOver::giveUp()
                   "realtime: no worker takes connections over: they are asked to reconnect");
     state_ = State::GivenUp;
     worker_.takeover().takeBack();
-    for (IdleList* list : {&waiting_, &later_}) {
+    for (IdleList* list : {&urgent_, &waiting_, &later_}) {
         while (IdleNode* node = list->first()) {
             drain(*static_cast<Connection*>(static_cast<Outlet*>(node)));
         }

@@ -4,6 +4,8 @@
 // Order      a connection is written down and sent in one go, so that it is served by one worker at any time. Its counts
 //            (subscribers, presence) stay with this worker's slot until the taker moves them to its own: nobody sees a
 //            flicker. So this process waits until all that it has sent is taken.
+// Turn       in the order of their last sign of life, but who says something now goes first: nothing more is read here, so
+//            that an event which a client publishes need not wait for thousands that are silent.
 // Brokers    what its connections have published goes first, since the taker has a way of its own to the brokers: nothing more
 //            is read, and a broker that is there has StoringPatience to take what waits for it.
 // Failing    nobody takes for Patience: what is in the queue is read back, and all drain. A taker that dies may have read
@@ -36,6 +38,8 @@ public:
 
     // nginx wants to go. True: the connection is taken care of; false: it must drain.
     bool offer(Connection& connection);
+    // One that moving() has something to read.
+    void hurry(Connection& connection);
     // Was something sent that nobody has counted as taken? At the end of the process it has gone with its taker.
     bool lost() const;
 
@@ -50,6 +54,7 @@ private:
     void step();
     void collect();
     void collect(IdleList& list);
+    Connection* nextToGo(); // null: all have gone, but those that cannot yet
     bool mayGo() const;
     bool sendShare(); // false: the queue is full, or it is too early
     Sent send(Connection& connection);
@@ -61,6 +66,7 @@ private:
     Worker& worker_;
     State state_ = State::Idle;
     IdleList waiting_; // in the order of their last sign of life
+    IdleList urgent_;  // the same, but before them
     IdleList later_;   // could not be written down yet
     std::uint64_t sent_ = 0;
     std::uint64_t drained_ = 0;

@@ -93,9 +93,10 @@ void Takeover::run()
     }
 }
 
+// Also where there is hardly room: what finds none is closed, and knows it.
 void Takeover::takeBack()
 {
-    while (takeShare()) {
+    while (takeOne()) {
     }
 }
 

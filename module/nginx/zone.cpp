@@ -25,14 +25,48 @@ std::span<std::byte> logMemory(const ngx_shm_zone_t* zone)
     return {reinterpret_cast<std::byte*>(zone->shm.addr) + offset, zone->shm.size - offset};
 }
 
+ngx_int_t makeWakeDescriptors(ZoneConf& zone, SharedLog& shared, ngx_log_t* log)
+{
+    for (std::uint32_t slot = 0; slot < shared.slots(); slot++) {
+        if (shared.wakeFd(slot) != -1) {
+            continue; // made for the generation before: workers of both hold it
+        }
+        OwnFd fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+        if (fd.get() == -1) {
+            ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                          "realtime: eventfd() failed for zone \"%s\", which needs %uD descriptors",
+                          zone.name.c_str(), shared.slots());
+            return NGX_ERROR;
+        }
+        shared.setWakeFd(slot, fd.get());
+        zone.descriptors->push_back(std::move(fd));
+    }
+    return NGX_OK;
+}
+
+// Made by the master, for all workers that it forks. Here, since here a configuration can still be refused.
+ngx_int_t makeDescriptors(ZoneConf& zone, SharedLog& shared, ngx_log_t* log)
+{
+    const MainConf* conf = mainConf(zone.cycle);
+    if (ngx_test_config || conf == nullptr || conf->endpoints.empty()) {
+        return NGX_OK;
+    }
+    if (makeWakeDescriptors(zone, shared, log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    return conf->zones.front().get() == &zone ? makeHandoverSockets(shared, *zone.descriptors, log) : NGX_OK;
+}
+
 ngx_int_t initZone(ngx_shm_zone_t* zone, void* oldData)
 {
     auto* conf = static_cast<ZoneConf*>(zone->data);
     return guard<ngx_int_t>(zone->shm.log, NGX_ERROR, [&]() -> ngx_int_t {
         auto memory = logMemory(zone);
-        if (oldData != nullptr && SharedLog::attach(memory)) {
-            conf->descriptors = static_cast<const ZoneConf*>(oldData)->descriptors;
-            return NGX_OK; // a reload: both generations go on in the same log
+        if (oldData != nullptr) {
+            if (auto known = SharedLog::attach(memory)) { // a reload: both generations go on in the same log
+                conf->descriptors = static_cast<const ZoneConf*>(oldData)->descriptors;
+                return makeDescriptors(*conf, *known, zone->shm.log);
+            }
         }
         if (oldData != nullptr) {
             ngx_log_error(NGX_LOG_WARN, zone->shm.log, 0,
@@ -48,8 +82,8 @@ ngx_int_t initZone(ngx_shm_zone_t* zone, void* oldData)
             ngx_log_error(NGX_LOG_EMERG, zone->shm.log, ngx_errno, "realtime: getrandom() failed");
             return NGX_ERROR;
         }
-        SharedLog::create(memory, options);
-        return NGX_OK;
+        SharedLog fresh = SharedLog::create(memory, options);
+        return makeDescriptors(*conf, fresh, zone->shm.log);
     });
 }
 
@@ -103,44 +137,18 @@ std::span<std::byte> ZoneConf::memory() const
     return logMemory(shared);
 }
 
-namespace {
-
-ngx_int_t makeWakeDescriptors(ZoneConf& zone, SharedLog& shared, ngx_log_t* log)
-{
-    for (std::uint32_t slot = 0; slot < shared.slots(); slot++) {
-        if (shared.wakeFd(slot) != -1) {
-            continue; // made for the generation before: workers of both hold it
-        }
-        OwnFd fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-        if (fd.get() == -1) {
-            ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
-                          "realtime: eventfd() failed for zone \"%s\", which needs %uD descriptors",
-                          zone.name.c_str(), shared.slots());
-            return NGX_ERROR;
-        }
-        shared.setWakeFd(slot, fd.get());
-        zone.descriptors->push_back(std::move(fd));
-    }
-    return NGX_OK;
-}
-
-} // namespace
-
 ngx_int_t beginGeneration(MainConf& conf, ngx_log_t* log)
 {
-    bool first = true;
-    for (const auto& zone : conf.zones) {
-        auto shared = SharedLog::attach(zone->memory());
-        if (!shared || makeWakeDescriptors(*zone, *shared, log) != NGX_OK) {
-            return NGX_ERROR;
-        }
-        if (std::exchange(first, false)) {
-            if (makeHandoverSockets(*shared, *zone->descriptors, log) != NGX_OK) {
-                return NGX_ERROR;
-            }
-            conf.generation = shared->nextGeneration();
-        }
+    if (conf.zones.empty()) {
+        return NGX_OK;
     }
+    auto first = SharedLog::attach(conf.zones.front()->memory());
+    if (!first) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0, "realtime_zone \"%s\" holds no log",
+                      conf.zones.front()->name.c_str());
+        return NGX_ERROR;
+    }
+    conf.generation = first->nextGeneration();
     return NGX_OK;
 }
 

@@ -22,9 +22,10 @@ struct Scenario {
 };
 
 constexpr Scenario Scenarios[] = {
-    {"fan-out", fanOut},      {"channels", channels}, {"workers", workers}, {"memory", memory},
-    {"handshake", handshake}, {"publish", publish},   {"latency", latency}, {"pusher", pusher},
-    {"sqlite", sqlite},       {"confirms", confirms}, {"cluster", cluster}, {"spool", spool},
+    {"fan-out", fanOut},      {"channels", channels}, {"workers", workers},   {"memory", memory},
+    {"handshake", handshake}, {"publish", publish},   {"latency", latency},   {"pusher", pusher},
+    {"reload", reload},       {"sqlite", sqlite},     {"confirms", confirms}, {"cluster", cluster},
+    {"spool", spool},
 };
 
 void usage()

@@ -51,6 +51,11 @@ TEST(publish_runs)
     run("publish");
 }
 
+TEST(reload_runs)
+{
+    run("reload");
+}
+
 TEST(sqlite_runs)
 {
     run("sqlite");

@@ -346,17 +346,22 @@ TEST(a_death_while_mending_is_recovered_from)
 
 namespace {
 
-// Publishes, subscribes and so on until it is killed.
+// Publishes, subscribes, joins and so on until it is killed.
 [[noreturn]] void misbehave(std::span<std::byte> memory, std::uint64_t seed)
 {
     SharedLog log = *SharedLog::attach(memory);
     Random random{seed};
     Wakes wakes;
-    std::vector<ChannelRef> subscribed;
+    struct Stake {
+        ChannelRef ref;
+        std::string channel, user;
+    };
+    std::vector<Stake> subscribed, joined;
+    const std::string news = makePayload(7, 50);
     std::uint32_t slot = log.claimSlot();
     for (std::uint64_t number = seed << 32U;; ++number) {
         const std::string channel = "c" + std::to_string(random.below(1500));
-        const std::uint64_t action = random.below(20);
+        const std::uint64_t action = random.below(24);
         if (action < 12) {
             const std::string data =
                 makePayload(number, random.below(16) == 0 ? random.below(70'000) : random.below(300));
@@ -367,17 +372,46 @@ namespace {
             wakes.slots.clear();
         } else if (action < 16) {
             if (const auto done = log.subscribe(slot, "app", channel)) {
-                subscribed.push_back(done->channel);
+                subscribed.push_back({done->channel, channel, {}});
             }
         } else if (action < 19 && !subscribed.empty()) {
-            log.unsubscribe(slot, subscribed.back());
+            log.unsubscribe(slot, subscribed.back().ref);
             subscribed.pop_back();
-        } else if (random.below(10) == 0) {
+        } else if (action < 22) {
+            if (const auto done = log.subscribe(slot, "app", channel)) {
+                joined.push_back({done->channel, channel, std::to_string(random.below(20))});
+                log.joinMember(slot, done->channel, joined.back().user, "{}", 50, makeRecord(channel, news),
+                               wakes);
+                wakes.slots.clear();
+            }
+        } else if (action == 22 && !joined.empty()) {
+            const Stake& one = joined.back();
+            log.leaveMember(slot, one.ref, one.user, makeRecord(one.channel, news), wakes);
+            log.unsubscribe(slot, one.ref);
+            wakes.slots.clear();
+            joined.pop_back();
+        } else if (action == 23 && random.below(10) == 0) {
             log.releaseSlot(slot);
             subscribed.clear();
+            joined.clear();
             slot = log.claimSlot();
         }
     }
+}
+
+std::uint64_t allMembers(const SharedLog& log)
+{
+    struct Sum final : SharedLog::ChannelVisitor {
+        std::uint64_t members = 0;
+        bool visit(const SharedLog::ChannelRow& row) override
+        {
+            members += row.info.members;
+            return true;
+        }
+    };
+    Sum sum;
+    log.forEachChannel(sum);
+    return sum.members;
 }
 
 } // namespace
@@ -387,18 +421,19 @@ TEST(deaths_at_random_instants_are_recovered_from)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     constexpr std::uint64_t Rounds = 30; // a fork copies the page tables of the shadow memory too
 #else
-    constexpr std::uint64_t Rounds = 300;
+    constexpr std::uint64_t Rounds = 500;
 #endif
     const char* wanted = std::getenv("REALTIME_TEST_KILLS");
     const std::uint64_t rounds = wanted == nullptr ? Rounds : std::strtoull(wanted, nullptr, 10);
     SharedMapping mapping(LogBytes);
     SharedLog log = SharedLog::create(mapping.span(), {4, 7});
     const std::uint32_t slot = log.claimSlot();
-    log.subscribe(slot, "app", "mine");
+    const ChannelRef mine = log.subscribe(slot, "app", "mine")->channel;
     Random random{static_cast<std::uint64_t>(getpid())};
     print_message("seed %d\n", getpid());
     Wakes wakes;
-    std::uint64_t offset = 0;
+    log.joinMember(slot, mine, "me", "{}", 10, makeRecord("mine", makePayload(0, 50)), wakes);
+    std::uint64_t offset = 1; // that one has been told
     for (std::uint64_t round = 1; round <= rounds; ++round) {
         const pid_t one = forkChild([&] {
             misbehave(mapping.span(), 2 * round);
@@ -423,6 +458,7 @@ TEST(deaths_at_random_instants_are_recovered_from)
         assert_int_equal(stats.slotsInUse, 1);
         assert_int_equal(stats.subscribers, 1);
         assert_int_equal(stats.subscribedChannels, 1);
+        assert_int_equal(allMembers(log), 1);
     }
     print_message("%d recoveries in %d rounds, %llu records\n", static_cast<int>(log.stats().recoveries),
                   static_cast<int>(rounds), static_cast<unsigned long long>(log.stats().appendedRecords));

@@ -14,6 +14,8 @@ void workers(const Options& options, Report& report);  // two workers: nothing l
 void memory(const Options& options, Report& report);    // bytes an idle connection
 void handshake(const Options& options, Report& report); // CPU time, beside a GET on a new connection
 void publish(const Options& options, Report& report);   // CPU time without subscribers, beside `return 204`
+// One worker hands all its connections to one: how long, what for each, and who waits meanwhile.
+void reload(const Options& options, Report& report);
 void latency(const Options& options, Report& report); // with a broker that runs, and with one that is stopped
 
 // What stores events. Times of one event, where many are in flight.

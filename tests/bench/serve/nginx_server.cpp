@@ -73,8 +73,13 @@ NginxServer::NginxServer(NginxSetup setup) : setup_(std::move(setup)), port_(tes
                 setup_.name + " did not start: " + testing::readFile(prefix / "output.log") + errorLog());
         }
         std::this_thread::sleep_for(20ms);
-        workers_ = childrenOf(master_);
+        lookForWorkers();
     }
+}
+
+void NginxServer::lookForWorkers()
+{
+    workers_ = childrenOf(master_);
 }
 
 NginxServer::~NginxServer()

@@ -28,6 +28,8 @@ public:
     std::uint16_t port() const override { return port_; }
     std::vector<pid_t> workers() const override { return workers_; }
     std::string errorLog() const;
+    pid_t master() const { return master_; }
+    void lookForWorkers(); // after a reload: they are others now
 
 private:
     NginxSetup setup_;

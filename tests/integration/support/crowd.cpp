@@ -279,7 +279,9 @@ void NumberPublisher::run()
 {
     try {
         while (running_) {
-            publishOne();
+            if (number_ <= most_) {
+                publishOne();
+            }
             std::this_thread::sleep_for(1ms);
         }
     } catch (const std::exception& e) {

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <set>
 #include <string>
@@ -133,6 +134,9 @@ public:
 
     void start();
     int stop(); // the last number; throws if one could not be published
+    // It runs no further than up to this number until it is told another. Clients that come back have all of what they
+    // missed to read: if that grew faster than they read, they would never be done.
+    void runUpTo(int number) { most_ = number; }
     // While it is stopped: how many subscribers the next number finds.
     std::int64_t publishOne();
     int last() const { return number_ - 1; } // the same
@@ -144,6 +148,7 @@ private:
     Fate fate_;
     int number_ = 0; // the thread's while it runs
     std::atomic<bool> running_{false};
+    std::atomic<int> most_{std::numeric_limits<int>::max()};
     std::string trouble_;
     std::thread thread_;
 };
