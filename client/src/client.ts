@@ -425,10 +425,11 @@ export class Client implements Realtime {
       if (item.sent_) {
         continue;
       }
-      if (this.queue_.gone_(item)) {
+      const gone = this.queue_.gone_(item);
+      if (gone && item.adopted_) {
         this.queue_.remove_(item);
-      } else if (item.tried_ && Date.now() - item.tried_ > SafeToRepeat) {
-        this.settle_(item, 'uncertain', 'It may have been published: the connection broke, too long ago to repeat');
+      } else if (gone || (item.tried_ && Date.now() - item.tried_ > SafeToRepeat)) {
+        this.settle_(item, 'uncertain', 'It may have been published, by another page or too long ago to repeat it');
       } else {
         this.tried_(item);
         item.sent_ = true;
@@ -450,6 +451,7 @@ export class Client implements Realtime {
       item.sent_ = false;
       if (status !== 504) {
         item.tried_ = undefined;
+        this.queue_.store_(item);
       }
       this.pause_ ||= setTimeout(
         () => {

@@ -6,7 +6,8 @@ export interface Item extends Publication {
   sent_?: boolean; // on the present connection
   tried_?: number; // when it was sent for the first time without an answer since
   stored_?: string; // its name in the storage
-  adopted_?: boolean; // found there: a page that still lives may have it too
+  kept_?: boolean; // it is there, where another page may find it
+  adopted_?: boolean; // it was found there
   resolve_(receipt: Receipt): void;
   reject_(error: Error): void;
 }
@@ -41,10 +42,13 @@ export class Queue {
 
   store_(item: Item) {
     try {
-      this.storage_?.setItem(
-        item.stored_!,
-        JSON.stringify([item.channel_, item.event_, item.text_, item.key_, item.tried_]),
-      );
+      if (this.storage_) {
+        this.storage_.setItem(
+          item.stored_!,
+          JSON.stringify([item.channel_, item.event_, item.text_, item.key_, item.tried_]),
+        );
+        item.kept_ = true;
+      }
     } catch {
       // It is full, or not allowed: the message lives as long as the page.
     }
@@ -57,10 +61,12 @@ export class Queue {
     }
   }
 
-  // Another page may have found the same: then it is gone once acknowledged. (While both have it, the key keeps it from
-  // being published twice.)
+  // Another page may have it too, as the storage is theirs in common. While both have it, the key keeps it from being
+  // published twice, from the first attempt of either on; once one has its answer it is gone.
   gone_(item: Item) {
-    return item.adopted_ && this.storage_!.getItem(item.stored_!) === null;
+    const text = item.kept_ ? this.storage_!.getItem(item.stored_!) : '[]';
+    item.tried_ ||= text && JSON.parse(text)[4];
+    return !text;
   }
 
   // Takes over what earlier pages have left.
@@ -70,7 +76,7 @@ export class Queue {
     for (const name of names.sort().slice(0, limit)) {
       try {
         const [channel_, event_, text_, key_, tried_] = JSON.parse(storage!.getItem(name)!);
-        this.add_({ ...item, channel_, event_, text_, key_, tried_, stored_: name, adopted_: true });
+        this.add_({ ...item, channel_, event_, text_, key_, tried_, stored_: name, kept_: true, adopted_: true });
       } catch {
         storage!.removeItem(name); // not ours
       }

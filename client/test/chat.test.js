@@ -27,7 +27,7 @@ async function start(t) {
       .replace('chat.secret;', `${secret};`).replace('127.0.0.1:3000', `127.0.0.1:${port}`),
   });
   t.after(() => nginx.process.kill());
-  await eventually(() => fetch(`${nginx.url}/chat/me`).then(answer => answer.status === 401), 'the application answers');
+  await eventually(() => fetch(`${nginx.url}/chat/me`).then(answer => answer.ok, () => false), 'the application answers');
   return nginx;
 }
 
@@ -38,6 +38,7 @@ async function enter(t, nginx, name) {
   const page = await context.newPage();
   page.problems = [];
   page.on('pageerror', error => page.problems.push(String(error)));
+  page.on('console', message => message.type() === 'error' && page.problems.push(message.text()));
   await page.goto(nginx.url);
   await page.fill('#name', name);
   await page.press('#name', 'Enter');

@@ -463,6 +463,37 @@ test('what another page has meanwhile got acknowledged is not sent', async t => 
   assert.deepEqual(b.socket.published(), []);
 });
 
+test('of two pages that live, one publishes what both have', async t => {
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: Date.now() });
+  t.after(() => mock.timers.reset());
+  const storage = new FakeStorage();
+  const [a, b] = [new FakeServer(), new FakeServer()];
+  const frozen = a.connect(t, { storage });
+  const outcomes = Promise.allSettled([1, 2].map(n => frozen.publish('a', 'e', n)));
+  b.connect(t, { storage });
+  b.socket.establish();
+  assert.equal(b.socket.published().length, 2);
+  b.socket.acknowledge(b.socket.published()[0]);
+  mock.timers.tick(280000); // longer than the server remembers keys
+  mock.timers.tick(100); // another attempt
+  a.socket.establish();
+  assert.deepEqual(a.socket.published(), [], 'nothing is published twice');
+  assert.deepEqual((await outcomes).map(({ reason }) => reason.code), ['uncertain', 'uncertain']);
+});
+
+test('what is refused for the moment is not taken for published, by no page', async t => {
+  const storage = new FakeStorage();
+  const server = new FakeServer();
+  const rt = server.connect(t, { storage });
+  server.socket.establish();
+  const receipt = rt.publish('a', 'e', 1);
+  server.socket.reject(server.socket.published()[0], 429);
+  assert.equal(JSON.parse(Object.values(storage)[0])[4], null);
+  await eventually(() => server.socket.published().length === 2, 'again');
+  server.socket.acknowledge(server.socket.published()[1]);
+  await receipt;
+});
+
 test('a storage that is full or holds rubbish is no obstacle', async t => {
   const storage = new FakeStorage();
   storage['realtime:ws://127.0.0.1:9/app/key?protocol=7&client=nginx-realtime:1'] = '{';

@@ -97,6 +97,17 @@ test('a visitor, another visitor and curl see the same', async t => {
   await finish(nginx, [alice, bob]);
 });
 
+test('the first visitor is counted, and sees the own view', async () => {
+  const nginx = await start();
+  const page = await open(nginx);
+  await shows(page, row => row.kind === 'view' && row.who === 'you', 'the view');
+  await eventually(async () => await page.innerText('#count') === '1 connection', 'who has come is counted');
+  await nginx.reload();
+  await page.waitForSelector('#state[data-live]');
+  assert.equal((await rows(page)).filter(row => row.kind === 'view').length, 1);
+  await finish(nginx, [page]);
+});
+
 test('a visitor who comes late sees what was before', async () => {
   const nginx = await start();
   await post(`${nginx.url}/pub/visitors`, 'before anyone came');

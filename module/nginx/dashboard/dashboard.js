@@ -146,7 +146,7 @@ class Chart {
         ? { distr: 3, range: (_, low, high) => [low > 0 ? 10 ** Math.floor(Math.log10(low)) : 0.01, high > 0 ? 10 ** Math.ceil(Math.log10(high * 1.01)) : 10] }
         : { range: (_, low, high) => [0, full ?? Math.max(high * 1.15, 1)] } },
       axes: [
-        { ...axis, space: 44, size: 24, values: (_, ticks) => ticks.map(tick => new Date(tick * 1000).toLocaleTimeString([], { hour12: false, hour: '2-digit', minute: '2-digit' })) },
+        { ...axis, space: 38, size: 24, values: (_, ticks) => ticks.map(tick => new Date(tick * 1000).toLocaleTimeString([], { hour12: false, hour: '2-digit', minute: '2-digit' })) },
         { ...axis, space: 32, size: 56, filter: only, grid: { ...axis.grid, filter: only }, values: (_, ticks) => ticks.map(tick => tick === null ? '' : format(tick)) },
       ],
       series: [{}, ...series.map((one, i) => ({ label: one.label, width: 1.75, points: { show: false },
@@ -177,7 +177,7 @@ class Chart {
   add() {
     this.series.forEach((one, i) => {
       this.values[i].push(one.value() ?? null);
-      if (this.values[i].length > KeptSamples) this.values[i].shift();
+      while (this.values[i].length > KeptSamples) this.values[i].shift(); // with a hole they are two more
     });
   }
 
@@ -284,14 +284,17 @@ function showTiles(s) {
   tile('Broker queue', Object.keys(s.brokers).length ? compact(queued(s) + spooled(s)) : 'none',
     Object.keys(s.brokers).length ? bytes(sum(s.brokers, 'queued_bytes') + sum(s.brokers, 'spool_bytes')) : 'no broker configured');
   tile('Slow subscribers', compact(s.slow_subscribers), `${bytes(s.waiting_bytes)} wait`, s.slow_subscribers ? 'bad' : '');
-  tile('Failures', compact(failed), 'in the last minute', failed ? 'bad' : '');
+  tile('Failures', compact(failed), samples.length > 60 ? 'in the last minute' : `in the last ${duration(s.time_ms - oldest.time_ms)}`, failed ? 'bad' : '');
 }
+
+// It begins with the broker's name, which stands beside it.
+const lastError = (name, broker) => broker.last_error.replace(`broker "${name}", `, '');
 
 function troubles(s) {
   const found = [];
   for (const [name, broker] of Object.entries(s.brokers)) {
     if (broker.state === 'down' || broker.state === 'blocked') {
-      found.push(`Broker ${name} is ${broker.state}${broker.last_error ? `: ${broker.last_error}` : ''}`);
+      found.push(`Broker ${name} is ${broker.state}${broker.last_error ? `: ${lastError(name, broker)}` : ''}`);
     }
     if (broker.spool_failed_workers) {
       found.push(`Broker ${name}: ${broker.spool_failed_workers} workers cannot write their spool`);
@@ -352,12 +355,15 @@ function fill(cell, value, look) {
   cell.action = action;
   const holder = cell.querySelector('button');
   if (action && !holder) {
-    cell.replaceChildren(element('button', { type: 'button', onclick: () => cell.action() }));
+    cell.replaceChildren(element('button', { type: 'button', onclick: () => cell.action() }, element('span', { className: 'lines' })));
   } else if (!action && holder) {
     cell.replaceChildren();
   }
-  const target = action ? cell.firstChild : cell;
-  if (target.textContent !== text) target.textContent = text;
+  const target = action ? cell.querySelector('span') : cell;
+  if (target.textContent !== text) {
+    target.textContent = text;
+    if (action) target.title = text; // of a long one only the first lines are seen
+  }
 }
 
 const zoneOf = (s, name) => Object.keys(s.zones).length > 1 ? ` (${name})` : '';
@@ -380,7 +386,7 @@ function showTables(s) {
       { text: one.state, level: one.state === 'up' ? 'good' : one.state === 'connecting' ? 'warn' : 'bad' },
       compact(one.queued), one.spool_failed_workers ? { text: 'fails', level: 'bad' } : `${compact(one.spool_events)} · ${bytes(one.spool_bytes)}`,
       compact(one.confirmed_total), compact(one.failed_total + one.refused_total),
-      one.last_error ? `${one.last_error} (${one.last_error_ms < 2000 ? 'now' : `${duration(one.last_error_ms)} ago`})` : '–']), 'No broker is configured.');
+      one.last_error ? `${lastError(name, one)} (${one.last_error_ms < 2000 ? 'now' : `${duration(one.last_error_ms)} ago`})` : '–']), 'No broker is configured.');
   table('Zones', [['Zone', 'name'], ['Log', 'number'], ['In use', 'number'], ['Oldest event', 'number'], ['Channels', 'number'], ['Subscribed', 'number'], ['Subscriptions', 'number']],
     Object.entries(s.zones).map(([name, one]) => [name, bytes(one.log_bytes), percent(usage(one)), duration(one.oldest_ms),
       `${compact(one.channels)} of ${compact(one.channel_capacity)}`, compact(one.subscribed_channels), compact(one.subscriptions)]), '');
