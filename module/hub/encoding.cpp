@@ -70,6 +70,7 @@ void appendPusherFrame(FrameBuilder& out, const LogRecord& record)
 
 FramePtr encode(Encoding encoding, std::span<const LogRecord> records)
 {
+    encoding = plainOf(encoding);
     std::size_t expected = 0;
     for (const LogRecord& record : records) {
         expected += record.data.size() + OverheadGuess;
@@ -98,15 +99,57 @@ FramePtr encode(Encoding encoding, std::span<const LogRecord> records)
             appendEnvelope(out, record);
             out.append(',');
             break;
+        default:
+            break;
         }
     }
     return encoding == Encoding::SseChunked ? finishChunk(out) : out.finish();
 }
 
+FramePtr deflateFrames(const FramePtr& plain, ws::Deflater& deflater, DeflateStats& stats)
+{
+    FrameBuilder out;
+    std::string_view rest = plain->view();
+    std::size_t copied = 0; // so much of it is in `out`
+    while (!rest.empty()) {
+        const std::size_t begin = plain->size() - rest.size();
+        const ws::OwnFrame frame = ws::takeOwnFrame(rest);
+        const std::string_view smaller = deflater.compress(frame.payload);
+        if (smaller.empty()) {
+            continue;
+        }
+        stats.in += frame.payload.size();
+        stats.out += smaller.size();
+        out.append(plain->view().substr(copied, begin - copied));
+        char header[ws::MaxHeaderBytes];
+        out.append({header, ws::encodeHeader(header, frame.opcode, smaller.size(), true)});
+        out.append(smaller);
+        copied = begin + frame.bytes.size();
+    }
+    if (copied == 0) {
+        return plain;
+    }
+    out.append(plain->view().substr(copied));
+    return out.finish();
+}
+
+const FramePtr& SharedFrames::make(Encoding encoding, std::span<const LogRecord> records,
+                                   ws::Deflater& deflater, DeflateStats& stats)
+{
+    FramePtr& frame = frames_[static_cast<std::size_t>(encoding)];
+    const Encoding plain = plainOf(encoding);
+    if (plain == encoding) {
+        frame = encode(encoding, records);
+    } else {
+        frame = deflateFrames(of(plain, records, deflater, stats), deflater, stats);
+    }
+    return frame;
+}
+
 FramePtr encodeGap(Encoding encoding, std::string_view channel)
 {
     FrameBuilder out(channel.size() + OverheadGuess);
-    switch (encoding) {
+    switch (plainOf(encoding)) {
     case Encoding::WebSocketRaw:
         return nullptr;
     case Encoding::WebSocketJson:
@@ -126,8 +169,9 @@ FramePtr encodeGap(Encoding encoding, std::string_view channel)
         appendJsonGap(out, channel, {});
         out.append(',');
         return out.finish();
+    default:
+        return nullptr;
     }
-    return nullptr;
 }
 
 } // namespace realtime

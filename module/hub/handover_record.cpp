@@ -231,6 +231,7 @@ std::string encodeHandover(const HandoverRecord& record)
         write(out, channel);
     }
     out.text(record.publishEvent);
+    out.flag(record.deflate);
     out.text(record.parser);
     out.text(record.begun);
     out.text(record.unsent);
@@ -262,6 +263,7 @@ std::optional<HandoverRecord> decodeHandover(std::string_view bytes)
     record.idleMs = in.number<std::uint32_t>();
     readLists(in, record);
     record.publishEvent = in.text(Unlimited);
+    record.deflate = in.flag();
     record.parser = in.text(Unlimited);
     record.begun = in.text(Unlimited);
     record.unsent = in.text(Unlimited);

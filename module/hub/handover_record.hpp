@@ -19,7 +19,7 @@
 namespace realtime {
 
 // Bump at any change of what the bytes mean: a worker only hands over to one that knows its words.
-inline constexpr std::uint32_t HandoverVersion = 1;
+inline constexpr std::uint32_t HandoverVersion = 2;
 
 // A connection whose record would be larger (much unsent, or half of a large message) is not handed over.
 inline constexpr std::size_t MaxHandoverBytes = std::size_t{64} << 20;
@@ -70,6 +70,7 @@ struct HandoverRecord {
     std::vector<Zone> zones;
     std::vector<Channel> channels; // oldest first
     std::string publishEvent;      // realtime_pubsub: the event's name
+    bool deflate = false;          // permessage-deflate was negotiated
     std::string parser;            // ws::FrameParser::serialise()
     std::string begun;             // the rest of a frame whose beginning is out
     std::string unsent;            // whole frames behind it

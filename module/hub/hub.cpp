@@ -301,12 +301,13 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
 
     ConnectionId origin = originOf(record);
     if (channel.several > 0) {
-        std::array<FramePtr, EncodingCount> frames;
+        SharedFrames frames;
         for (Subscription* subscription : channel.subscriptions) {
-            Subscriber& subscriber = *subscription->subscriber;
-            if (followsSeveral(subscriber) && !subscriber.replaying()) {
-                enqueueLive(*subscription, record, origin,
-                            frames[static_cast<std::size_t>(subscriber.encoding())]);
+            const Subscriber& subscriber = *subscription->subscriber;
+            if (followsSeveral(subscriber) && !subscriber.replaying() &&
+                isDue(*subscription, record, origin)) {
+                enqueueLive(*subscription, record,
+                            frames.of(subscriber.encoding(), {&record, 1}, deflater_, stats_.deflated));
             }
         }
     }
@@ -345,7 +346,7 @@ void Hub::deliverBatches()
         batch.origins.clear();
         batch.anyOrigin = false;
         batch.measured.reset();
-        batch.frames.fill(nullptr);
+        batch.frames.clear();
     }
     batchCount_ = 0;
 }
@@ -360,16 +361,15 @@ void Hub::deliver(Batch& batch, Subscription& subscription)
     }
     if (some) {
         for (std::size_t i = 0; i < batch.records.size(); i++) {
-            FramePtr frame;
-            enqueueLive(subscription, batch.records[i], batch.origins[i], frame);
+            if (isDue(subscription, batch.records[i], batch.origins[i])) {
+                enqueueLive(subscription, batch.records[i],
+                            encode(subscriber.encoding(), {&batch.records[i], 1}));
+            }
         }
         return;
     }
 
-    FramePtr& frame = batch.frames[static_cast<std::size_t>(subscriber.encoding())];
-    if (!frame) {
-        frame = encode(subscriber.encoding(), batch.records);
-    }
+    const FramePtr& frame = batch.frames.of(subscriber.encoding(), batch.records, deflater_, stats_.deflated);
     subscription.lastOffset = batch.records.back().id.offset;
     if (frame->size() > 0) {
         auto events = static_cast<std::uint32_t>(batch.records.size());
@@ -386,24 +386,22 @@ void Hub::deliver(Batch& batch, Subscription& subscription)
     }
 }
 
-// True: it was enqueued.
-bool Hub::enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
-                     FramePtr& frame)
+bool Hub::isDue(Subscription& subscription, const LogRecord& record, ConnectionId origin)
 {
     if (record.id.offset <= subscription.lastOffset) {
         return false;
     }
     subscription.lastOffset = record.id.offset;
-    Subscriber& subscriber = *subscription.subscriber;
-    if (origin != 0 && origin == subscriber.skips()) {
-        return false;
-    }
-    if (!frame) {
-        frame = encode(subscriber.encoding(), {&record, 1});
-    }
+    return origin == 0 || origin != subscription.subscriber->skips();
+}
+
+// One record. True: there was something to send.
+bool Hub::enqueueOne(Subscription& subscription, const FramePtr& frame)
+{
     if (frame->size() == 0) {
         return false;
     }
+    Subscriber& subscriber = *subscription.subscriber;
     subscriber.enqueue(frame, 1);
     stats_.delivered++;
     flushLater(subscriber);
@@ -411,10 +409,9 @@ bool Hub::enqueueOne(Subscription& subscription, const LogRecord& record, Connec
 }
 
 // An event of now, whose way is measured; one of the history waited to be asked for.
-void Hub::enqueueLive(Subscription& subscription, const LogRecord& record, ConnectionId origin,
-                      FramePtr& frame)
+void Hub::enqueueLive(Subscription& subscription, const LogRecord& record, const FramePtr& frame)
 {
-    if (enqueueOne(subscription, record, origin, frame)) {
+    if (enqueueOne(subscription, frame)) {
         meter_.delivered(subscription.subscriber->flushPlace_ - 1, meter_.event(record.appendedUs), 1);
     }
 }
@@ -649,7 +646,8 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
         }
         if (!history.complete) {
             recovered = false;
-            if (subscriber.encoding() != Encoding::Pusher) { // there the answer to the subscribe tells
+            if (plainOf(subscriber.encoding()) !=
+                Encoding::Pusher) { // there the answer to the subscribe tells
                 announceGap(subscription);
             }
         }
@@ -682,7 +680,7 @@ bool Hub::replayStream(LogState& state, const NewSubscription& one, const Since&
     const bool promised = since.kind != Since::Kind::Earliest;
     const std::uint64_t after = id != nullptr ? id->offset : cut;
     const bool known = !promised || after != 0;
-    if (!known && subscription.subscriber->encoding() != Encoding::Pusher) {
+    if (!known && plainOf(subscription.subscriber->encoding()) != Encoding::Pusher) {
         announceGap(subscription);
     }
     const auto next = log.streamNext(channel.stream.identity);
@@ -697,7 +695,7 @@ bool Hub::replayStream(LogState& state, const NewSubscription& one, const Since&
         const bool given = after - reached < MaxAhead;
         if (given) {
             subscription.lastOffset = after;
-        } else if (subscription.subscriber->encoding() != Encoding::Pusher) {
+        } else if (plainOf(subscription.subscriber->encoding()) != Encoding::Pusher) {
             announceGap(subscription);
         }
         return given;
@@ -781,9 +779,9 @@ void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t now
     bool some = false;
     for (LogRecord record : part.records) {
         if ((record.flags & record_flag::Transient) == 0) {
-            FramePtr frame;
             record.id.epoch = subscription.channel->ref.epoch;
-            some |= enqueueOne(subscription, record, originOf(record), frame);
+            some |= isDue(subscription, record, originOf(record)) &&
+                    enqueueOne(subscription, encode(subscriber.encoding(), {&record, 1}));
         }
     }
     past.after = std::max(past.after, part.reached);
@@ -838,9 +836,11 @@ void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
             }
             continue;
         }
-        FramePtr frame;
-        enqueueOne(*item.subscription, record, originOf(record), frame);
-        sent += frame ? frame->size() : 0;
+        if (isDue(*item.subscription, record, originOf(record))) {
+            const FramePtr frame = encode(subscriber.encoding(), {&record, 1});
+            enqueueOne(*item.subscription, frame);
+            sent += frame->size();
+        }
     }
     finishTurn();
 }

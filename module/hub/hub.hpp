@@ -16,7 +16,6 @@
 #include "hub/subscriber.hpp"
 #include "log/shared_log.hpp"
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -87,7 +86,8 @@ struct HubStats {
     std::uint64_t gaps = 0;      // announced
     std::uint64_t overtaken = 0; // times that the ring ran over this worker's cursor
     std::uint64_t waited = 0;    // deliveries that their subscriber's socket did not take at once
-    std::uint32_t channels = 0;  // with local subscribers
+    DeflateStats deflated;
+    std::uint32_t channels = 0; // with local subscribers
 };
 
 // Who does not read as fast as it is sent.
@@ -165,8 +165,8 @@ private:
         std::vector<LogRecord> records;
         std::vector<ConnectionId> origins; // beside `records`; 0: from outside
         bool anyOrigin = false;
-        std::optional<std::uint32_t> measured;      // the place of its first event in the meter
-        std::array<FramePtr, EncodingCount> frames; // of all records, made when first wanted
+        std::optional<std::uint32_t> measured; // the place of its first event in the meter
+        SharedFrames frames;                   // of all records
     };
 
     bool wants(const ChannelRef& channel) const override;
@@ -190,11 +190,10 @@ private:
     Batch& batchOf(LocalChannel& channel);
     void deliverBatches();
     void deliver(Batch& batch, Subscription& subscription);
-    // `frame`: the record in this subscriber's encoding, made if null.
-    bool enqueueOne(Subscription& subscription, const LogRecord& record, ConnectionId origin,
-                    FramePtr& frame);
-    void enqueueLive(Subscription& subscription, const LogRecord& record, ConnectionId origin,
-                     FramePtr& frame);
+    // Marks the record as seen. Is it to be sent?
+    static bool isDue(Subscription& subscription, const LogRecord& record, ConnectionId origin);
+    bool enqueueOne(Subscription& subscription, const FramePtr& frame);
+    void enqueueLive(Subscription& subscription, const LogRecord& record, const FramePtr& frame);
     void announceGap(Subscription& subscription);
     void flushLater(Subscriber& subscriber);
     void finishTurn();
@@ -224,6 +223,7 @@ private:
     std::vector<Subscriber*> toFlush_; // null: it has left
     std::vector<WaitingSubscriber> waiting_;
     DeliveryMeter meter_;
+    ws::Deflater deflater_;
     RecordArena arena_;
     HubStats stats_;
 };

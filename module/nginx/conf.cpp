@@ -81,6 +81,7 @@ void* createLocConf(ngx_conf_t* cf)
         conf.bufferBytes = NGX_CONF_UNSET_SIZE;
         conf.ping = NGX_CONF_UNSET_MSEC;
         conf.timeout = NGX_CONF_UNSET_MSEC;
+        conf.deflate = NGX_CONF_UNSET;
         conf.echo = true;
         return &conf;
     });
@@ -148,6 +149,7 @@ char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child)
     ngx_conf_merge_size_value(conf.bufferBytes, prev.bufferBytes, std::size_t{1024} * 1024);
     ngx_conf_merge_msec_value(conf.ping, prev.ping, 25000);
     ngx_conf_merge_msec_value(conf.timeout, prev.timeout, 60000);
+    ngx_conf_merge_value(conf.deflate, prev.deflate, 0);
     if (conf.origins == nullptr) {
         conf.origins = prev.origins;
     }
@@ -481,6 +483,14 @@ ngx_command_t commands[] = {
       ngx_conf_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(LocConf, timeout),
+      nullptr },
+
+    // realtime_deflate on|off                      http, server, location    off   permessage-deflate
+    { ngx_string("realtime_deflate"),
+      Everywhere|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, deflate),
       nullptr },
 
     // realtime_origins * | ORIGIN…                 http, server, location    same origin

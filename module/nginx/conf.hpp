@@ -108,6 +108,7 @@ struct LocConf {
     std::size_t bufferBytes;
     ngx_msec_t ping;
     ngx_msec_t timeout;
+    ngx_flag_t deflate;
     std::vector<std::string>* origins; // null: the endpoint's default
 
     ngx_http_core_loc_conf_t* core; // of this location

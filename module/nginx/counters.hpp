@@ -40,6 +40,8 @@ enum class Counter : std::size_t {
     PeerReceived,    // events of other nodes, as the next two
     PeerRepeated,    // had come before
     PeerIgnored,     // of no app or channel of this node's cluster, or invalid
+    DeflateIn,       // bytes of messages that were compressed, once for all subscribers of the worker
+    DeflateOut,      // what has become of them
     Count
 };
 

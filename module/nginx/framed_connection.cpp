@@ -1,7 +1,6 @@
 #include "nginx/framed_connection.hpp"
 
 #include "nginx/str.hpp"
-#include "nginx/worker.hpp"
 
 #include <algorithm>
 
@@ -45,7 +44,8 @@ void FramedConnection::onReadable()
 void FramedConnection::take(std::span<char> bytes)
 {
     touch();
-    auto error = parser_.feed(bytes, {endpoint().conf->maxMessageBytes}, *this);
+    const ws::FrameParser::Limits limits{endpoint().conf->maxMessageBytes, &Worker::current()->inflater()};
+    auto error = parser_.feed(bytes, limits, *this);
     if (error) {
         ngx_str_t reason = borrow(error->reason);
         ngx_log_error(NGX_LOG_INFO, connection()->log, 0, "realtime: WebSocket closed with %ui: %V",
@@ -79,6 +79,7 @@ void FramedConnection::describe(HandoverRecord& record)
     record.location = endpoint().conf->identity;
     record.connectionId = skips();
     record.idleMs = static_cast<std::uint32_t>(std::min<ngx_msec_t>(ngx_current_msec - since(), UINT32_MAX));
+    record.deflate = parser_.decompresses();
     record.parser = parser_.serialise();
     for (const Position& position : worker.hub().positions(*this)) {
         const std::string& name = worker.conf().zones[position.log]->name;
@@ -98,7 +99,7 @@ bool FramedConnection::restore(const HandoverRecord& record)
     restoreOutput(record.begun, record.unsent);
     setSkips(record.connectionId);
     setIdle(record.idleMs);
-    auto parser = ws::FrameParser::restore(record.parser, {endpoint().conf->maxMessageBytes});
+    auto parser = ws::FrameParser::restore(record.parser, {endpoint().conf->maxMessageBytes}, record.deflate);
     if (!parser) {
         return false;
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "nginx/connection.hpp"
+#include "nginx/worker.hpp"
 
 #include "wire/websocket.hpp"
 
@@ -11,16 +12,23 @@
 
 namespace realtime {
 
+// With permessage-deflate its encoding is a deflated one, and its parser decompresses. It may also do only the latter:
+// what has been negotiated stays so, if a new configuration has turned compression off meanwhile.
 class FramedConnection : public Connection, protected ws::FrameHandler {
 public:
-    FramedConnection(Encoding encoding, Endpoint& endpoint, ngx_http_request_t* r)
-        : Connection(encoding, endpoint, Gauge::WebSocket, Counter::ConnectedWebSocket, r)
+    // `encoding`: the plain one.
+    FramedConnection(Encoding encoding, Endpoint& endpoint, ngx_http_request_t* r, bool deflate)
+        : Connection(deflate ? deflatedOf(encoding) : encoding, endpoint, Gauge::WebSocket,
+                     Counter::ConnectedWebSocket, r),
+          parser_(deflate)
     {
     }
 
     // Of a connection that comes from another worker, see takeover.hpp.
-    FramedConnection(Encoding encoding, Endpoint& endpoint, ngx_connection_t* c)
-        : Connection(encoding, endpoint, Gauge::WebSocket, c)
+    FramedConnection(Encoding encoding, Endpoint& endpoint, ngx_connection_t* c, bool deflate)
+        : Connection(deflate && endpoint.conf->deflate != 0 ? deflatedOf(encoding) : encoding, endpoint,
+                     Gauge::WebSocket, c),
+          parser_(deflate)
     {
     }
 

@@ -1,5 +1,6 @@
 #include "nginx/handshake.hpp"
 
+#include "nginx/conf.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
 
@@ -21,28 +22,40 @@ ngx_int_t refuseUpgrade(ngx_http_request_t* r)
     return respondError(r, 426, "a WebSocket handshake of version 13 is needed here");
 }
 
-std::optional<ngx_int_t> checkHandshake(ngx_http_request_t* r)
+Handshake checkHandshake(ngx_http_request_t* r)
 {
     if (r->http_version != NGX_HTTP_VERSION_11 || !listHasToken(requestHeader(r, "connection"), "upgrade")) {
-        return respondError(r, NGX_HTTP_BAD_REQUEST,
-                            "a WebSocket needs HTTP/1.1 and \"Connection: upgrade\"");
+        return {
+            respondError(r, NGX_HTTP_BAD_REQUEST, "a WebSocket needs HTTP/1.1 and \"Connection: upgrade\""),
+            {}};
     }
     if (requestHeader(r, "sec-websocket-version") != "13") {
-        return refuseUpgrade(r);
+        return {refuseUpgrade(r), {}};
     }
     if (!ws::validKey(requestHeader(r, "sec-websocket-key"))) {
-        return respondError(r, NGX_HTTP_BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed");
+        return {respondError(r, NGX_HTTP_BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed"), {}};
     }
-    return std::nullopt;
+    if (locConf(r).deflate == 0) {
+        return {};
+    }
+    auto extension = chooseExtension(joinedHeader(r, "sec-websocket-extensions"));
+    if (!extension) {
+        return {respondError(r, NGX_HTTP_BAD_REQUEST, "Sec-WebSocket-Extensions is malformed"), {}};
+    }
+    return {std::nullopt, *extension};
 }
 
-ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol)
+ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol,
+                                 std::string_view extension)
 {
     std::string accept = ws::acceptKey(requestHeader(r, "sec-websocket-key"));
     addHeader(r, "Upgrade", "websocket");
     addHeader(r, "Sec-WebSocket-Accept", view(copyTo(r->pool, accept)));
     if (!subprotocol.empty()) {
         addHeader(r, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    if (!extension.empty()) {
+        addHeader(r, "Sec-WebSocket-Extensions", extension);
     }
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS; // the header filter adds Connection: upgrade
     r->headers_out.status_line = ngx_string("101 Switching Protocols"); // nginx has no words for it

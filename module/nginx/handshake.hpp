@@ -13,10 +13,15 @@ bool wantsWebSocket(ngx_http_request_t* r);
 // 426 for a request that should have been a handshake.
 ngx_int_t refuseUpgrade(ngx_http_request_t* r);
 
-// A handshake that is not right is answered (400, 426): the value is what the content handler is to return.
-std::optional<ngx_int_t> checkHandshake(ngx_http_request_t* r);
+struct Handshake {
+    // One that is not right is answered (400, 426): the value is what the content handler is to return.
+    std::optional<ngx_int_t> answered;
+    std::string_view extension; // what has been negotiated: permessage-deflate, or empty
+};
+Handshake checkHandshake(ngx_http_request_t* r);
 
 // 101. `subprotocol`: empty, or one of those that were offered. Returns what ngx_http_send_header() did.
-ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol);
+ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol,
+                                 std::string_view extension);
 
 } // namespace realtime

@@ -50,8 +50,8 @@ struct Extras {
 
 class PusherConnection final : public FramedConnection, private AckWaiter {
 public:
-    PusherConnection(Endpoint& endpoint, ngx_http_request_t* r, const App* app)
-        : FramedConnection(Encoding::Pusher, endpoint, r), app_(app)
+    PusherConnection(Endpoint& endpoint, ngx_http_request_t* r, const App* app, bool deflate)
+        : FramedConnection(Encoding::Pusher, endpoint, r, deflate), app_(app)
     {
         setSkips(drawConnectionId());
         if (app_ != nullptr) {
@@ -59,8 +59,8 @@ public:
         }
     }
 
-    PusherConnection(Endpoint& endpoint, ngx_connection_t* c, const App* app)
-        : FramedConnection(Encoding::Pusher, endpoint, c), app_(app)
+    PusherConnection(Endpoint& endpoint, ngx_connection_t* c, const App* app, bool deflate)
+        : FramedConnection(Encoding::Pusher, endpoint, c, deflate), app_(app)
     {
         if (app_ != nullptr) {
             Worker::current()->countAppConnection(*app_, 1);
@@ -892,12 +892,14 @@ ngx_int_t openPusher(ngx_http_request_t* r)
     if (!wantsWebSocket(r)) {
         return refuseUpgrade(r);
     }
-    if (auto answered = checkHandshake(r)) {
-        return *answered;
+    const Handshake handshake = checkHandshake(r);
+    if (handshake.answered) {
+        return *handshake.answered;
     }
     auto refusal = findRefusal(r, key, app);
-    auto connection = std::make_unique<PusherConnection>(worker.endpointOf(conf), r, refusal ? nullptr : app);
-    rc = sendSwitchingProtocols(r, subprotocolOf(r));
+    auto connection = std::make_unique<PusherConnection>(worker.endpointOf(conf), r, refusal ? nullptr : app,
+                                                         !handshake.extension.empty());
+    rc = sendSwitchingProtocols(r, subprotocolOf(r), handshake.extension);
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return rc;
     }
@@ -914,9 +916,10 @@ ngx_int_t openPusher(ngx_http_request_t* r)
 
 } // namespace
 
-std::unique_ptr<FramedConnection> restorePusher(Endpoint& endpoint, ngx_connection_t* c, const App* app)
+std::unique_ptr<FramedConnection> restorePusher(const HandoverRecord& record, Endpoint& endpoint,
+                                                ngx_connection_t* c, const App* app)
 {
-    return std::make_unique<PusherConnection>(endpoint, c, app);
+    return std::make_unique<PusherConnection>(endpoint, c, app, record.deflate);
 }
 
 ngx_int_t pusherWebSocketHandler(ngx_http_request_t* r)

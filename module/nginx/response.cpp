@@ -87,18 +87,44 @@ ngx_int_t refuseMethod(ngx_http_request_t* r, std::string_view allowed)
     return respondError(r, NGX_HTTP_NOT_ALLOWED, "method not allowed here");
 }
 
-std::string_view requestHeader(ngx_http_request_t* r, std::string_view lowerCaseName)
+namespace {
+
+// Calls `take` with each header's value of that name until it says that it has seen enough.
+template <class Take> void forEachHeader(ngx_http_request_t* r, std::string_view lowerCaseName, Take&& take)
 {
     for (ngx_list_part_t* part = &r->headers_in.headers.part; part != nullptr; part = part->next) {
         auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
         for (ngx_uint_t i = 0; i < part->nelts; i++) {
             if (headers[i].key.len == lowerCaseName.size() &&
-                std::memcmp(headers[i].lowcase_key, lowerCaseName.data(), lowerCaseName.size()) == 0) {
-                return view(headers[i].value);
+                std::memcmp(headers[i].lowcase_key, lowerCaseName.data(), lowerCaseName.size()) == 0 &&
+                take(view(headers[i].value))) {
+                return;
             }
         }
     }
-    return {};
+}
+
+} // namespace
+
+std::string_view requestHeader(ngx_http_request_t* r, std::string_view lowerCaseName)
+{
+    std::string_view found;
+    forEachHeader(r, lowerCaseName, [&](std::string_view value) {
+        found = value;
+        return true;
+    });
+    return found;
+}
+
+std::string joinedHeader(ngx_http_request_t* r, std::string_view lowerCaseName)
+{
+    std::string joined;
+    forEachHeader(r, lowerCaseName, [&](std::string_view value) {
+        joined += joined.empty() ? "" : ", ";
+        joined += value;
+        return false;
+    });
+    return joined;
 }
 
 std::string_view queryArgument(ngx_http_request_t* r, std::string_view name, bool& found)

@@ -3,6 +3,7 @@
 
 #include "nginx/ngx.hpp"
 
+#include <string>
 #include <string_view>
 
 namespace realtime {
@@ -23,6 +24,9 @@ ngx_int_t refuseMethod(ngx_http_request_t* r, std::string_view allowed);
 
 // The value of a request header, looked up by its lower-case name; empty if there is none.
 std::string_view requestHeader(ngx_http_request_t* r, std::string_view lowerCaseName);
+
+// All of that name, as the one list that they are (RFC 9110 5.3).
+std::string joinedHeader(ngx_http_request_t* r, std::string_view lowerCaseName);
 
 // A parameter of the query string, percent-decoded into the request's pool; `found` tells empty from absent.
 std::string_view queryArgument(ngx_http_request_t* r, std::string_view name, bool& found);

@@ -154,7 +154,7 @@ void Takeover::adopt(const HandoverRecord& record, int descriptor)
     }
     const AppConf* app = worker_.conf().app(record.app);
     auto owner = record.kind == HandoverRecord::Kind::Pusher
-                     ? restorePusher(endpoint, c, app == nullptr ? nullptr : &app->app)
+                     ? restorePusher(record, endpoint, c, app == nullptr ? nullptr : &app->app)
                      : restoreWebSocket(record, endpoint, c);
     Verdict verdict = resume(*owner, endpoint, record, app);
     FramedConnection& connection = *owner.release();

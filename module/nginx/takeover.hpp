@@ -26,7 +26,8 @@ class Worker;
 // Not started, and without subscriptions. `app` is null if it is not there any more.
 std::unique_ptr<FramedConnection> restoreWebSocket(const HandoverRecord& record, Endpoint& endpoint,
                                                    ngx_connection_t* c);
-std::unique_ptr<FramedConnection> restorePusher(Endpoint& endpoint, ngx_connection_t* c, const App* app);
+std::unique_ptr<FramedConnection> restorePusher(const HandoverRecord& record, Endpoint& endpoint,
+                                                ngx_connection_t* c, const App* app);
 
 class Takeover {
 public:

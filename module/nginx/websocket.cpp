@@ -44,8 +44,8 @@ public:
     void describe(HandoverRecord& record) override
     {
         FramedConnection::describe(record);
-        record.kind =
-            encoding() == Encoding::WebSocketJson ? HandoverRecord::Kind::Json : HandoverRecord::Kind::Raw;
+        record.kind = plainOf(encoding()) == Encoding::WebSocketJson ? HandoverRecord::Kind::Json
+                                                                     : HandoverRecord::Kind::Raw;
         record.app = endpoint().conf->app->app.id;
         if (target_ != nullptr) {
             record.publishEvent = target_->event;
@@ -126,20 +126,23 @@ std::unique_ptr<FramedConnection> restoreWebSocket(const HandoverRecord& record,
                                                    ngx_connection_t* c)
 {
     bool json = record.kind == HandoverRecord::Kind::Json;
-    return std::make_unique<WebSocket>(json ? Encoding::WebSocketJson : Encoding::WebSocketRaw, endpoint, c);
+    return std::make_unique<WebSocket>(json ? Encoding::WebSocketJson : Encoding::WebSocketRaw, endpoint, c,
+                                       record.deflate);
 }
 
 ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request)
 {
     contextOf(r).transport = ngx_string("websocket");
-    if (auto answered = checkHandshake(r)) {
-        return *answered;
+    const Handshake handshake = checkHandshake(r);
+    if (handshake.answered) {
+        return *handshake.answered;
     }
 
     constexpr std::string_view Subprotocols[] = {EnvelopeSubprotocol};
     auto subprotocol = chooseSubprotocol(requestHeader(r, "sec-websocket-protocol"), Subprotocols);
     auto socket = std::make_unique<WebSocket>(subprotocol ? Encoding::WebSocketJson : Encoding::WebSocketRaw,
-                                              Worker::current()->endpointOf(*request.conf), r);
+                                              Worker::current()->endpointOf(*request.conf), r,
+                                              !handshake.extension.empty());
     if ((request.conf->kind & Publish) != 0) {
         socket->publishTo(request.channels.front(), eventOf(r, *request.conf), request.conf->echo);
     }
@@ -148,7 +151,7 @@ ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request)
         return rc;
     }
     addHeader(r, "Realtime-Last-Id", view(copyTo(r->pool, positionOf(*socket))));
-    rc = sendSwitchingProtocols(r, subprotocol.value_or(""));
+    rc = sendSwitchingProtocols(r, subprotocol.value_or(""), handshake.extension);
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return rc;
     }

@@ -587,6 +587,8 @@ void Worker::publishHubStats()
     counters_.add(Counter::Overtaken, now.overtaken - countedHubStats_.overtaken);
     counters_.set(word(Gauge::Channels), now.channels);
     counters_.add(Counter::DeliveryWaited, now.waited - countedHubStats_.waited);
+    counters_.add(Counter::DeflateIn, now.deflated.in - countedHubStats_.deflated.in);
+    counters_.add(Counter::DeflateOut, now.deflated.out - countedHubStats_.deflated.out);
     countedHubStats_ = now;
 }
 

@@ -122,6 +122,8 @@ public:
     // For reading from sockets, shared by all connections of the worker.
     static constexpr std::size_t ReadBytes = std::size_t{64} * 1024;
     char* readBuffer() { return readBuffer_.get(); }
+    // For what they send compressed, likewise.
+    ws::Inflater& inflater() { return inflater_; }
 
     static std::int64_t nowMs(); // Unix, by nginx's cached time
     static Worker* current();    // null in the master and in helper processes
@@ -179,6 +181,7 @@ private:
     IdleList draining_;
     ngx_msec_t drainStart_ = 0;
     std::unique_ptr<char[]> readBuffer_;
+    ws::Inflater inflater_;
     Callback tick_;
     Callback turnEnd_;
     Callback nextTurn_;

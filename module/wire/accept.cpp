@@ -1,6 +1,7 @@
 #include "wire/accept.hpp"
 
 #include "base/ascii.hpp"
+#include "wire/deflate.hpp"
 
 #include <algorithm>
 
@@ -59,6 +60,123 @@ bool refused(std::string_view parameters)
     }
     return false;
 }
+
+// --- extensions
+// -----------------------------------------------------------------------------------------------
+
+bool isTokenCharacter(char c) // RFC 9110 5.6.2
+{
+    return isAlnum(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+}
+
+// Reads extension-list. After the first mistake ok() is false.
+class ExtensionReader {
+public:
+    explicit ExtensionReader(std::string_view text) : rest_(text) { skipSpace(); }
+
+    bool ok() const { return ok_; }
+    bool atEnd() const { return rest_.empty() || !ok_; }
+    bool take(char c)
+    {
+        if (rest_.empty() || rest_[0] != c) {
+            return false;
+        }
+        rest_.remove_prefix(1);
+        skipSpace();
+        return true;
+    }
+    std::string_view token()
+    {
+        const auto end = std::find_if_not(rest_.begin(), rest_.end(), isTokenCharacter);
+        const std::string_view taken = rest_.substr(0, static_cast<std::size_t>(end - rest_.begin()));
+        rest_.remove_prefix(taken.size());
+        ok_ = ok_ && !taken.empty();
+        skipSpace();
+        return taken;
+    }
+    // A token, as it is or within quotes. There each character may have a backslash, which is not part of it.
+    std::string value()
+    {
+        if (rest_.empty() || rest_[0] != '"') {
+            return std::string(token());
+        }
+        rest_.remove_prefix(1);
+        std::string value;
+        while (!rest_.empty() && rest_[0] != '"') {
+            rest_.remove_prefix(rest_[0] == '\\' && rest_.size() > 1 ? 1 : 0);
+            ok_ = ok_ && isTokenCharacter(rest_[0]);
+            value += rest_[0];
+            rest_.remove_prefix(1);
+        }
+        ok_ = ok_ && !value.empty() && take('"');
+        return value;
+    }
+    void require(bool condition) { ok_ = ok_ && condition; }
+
+private:
+    void skipSpace() { rest_.remove_prefix(std::min(rest_.find_first_not_of(WhiteSpace), rest_.size())); }
+
+    std::string_view rest_;
+    bool ok_ = true;
+};
+
+// 8 to 15, without leading zeros; else 0.
+int windowBits(std::string_view value)
+{
+    if (value.size() == 1 && (value[0] == '8' || value[0] == '9')) {
+        return value[0] - '0';
+    }
+    return value.size() == 2 && value[0] == '1' && value[1] >= '0' && value[1] <= '5' ? 10 + value[1] - '0'
+                                                                                      : 0;
+}
+
+// One offer of permessage-deflate.
+class DeflateOffer {
+public:
+    void parameter(std::string_view name, const std::optional<std::string>& value)
+    {
+        if (name == "server_no_context_takeover") {
+            note(ServerNoContext, !value);
+        } else if (name == "client_no_context_takeover") {
+            note(ClientNoContext, !value);
+        } else if (name == "client_max_window_bits") { // without a value: it could keep to one
+            note(ClientWindow, !value || windowBits(*value) != 0);
+        } else if (name == "server_max_window_bits") {
+            note(ServerWindow, value && windowBits(*value) >= ws::Deflater::WindowBits);
+        } else {
+            good_ = false;
+        }
+    }
+    // Empty: it is declined.
+    std::string_view answer() const
+    {
+        static_assert(ws::Deflater::WindowBits == 12);
+        if (!good_) {
+            return {};
+        }
+        return (seen_ & ServerWindow) != 0
+                   ? "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+                     "server_max_window_bits=12"
+                   : "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    }
+
+private:
+    enum Parameter : unsigned {
+        ServerNoContext = 1,
+        ClientNoContext = 2,
+        ClientWindow = 4,
+        ServerWindow = 8
+    };
+
+    void note(Parameter parameter, bool valid)
+    {
+        good_ = good_ && valid && (seen_ & parameter) == 0;
+        seen_ |= parameter;
+    }
+
+    bool good_ = true;
+    unsigned seen_ = 0;
+};
 
 // --- origins
 // --------------------------------------------------------------------------------------------------
@@ -198,6 +316,28 @@ std::optional<std::string_view> chooseSubprotocol(std::string_view offered,
         }
     }
     return std::nullopt;
+}
+
+std::optional<std::string_view> chooseExtension(std::string_view offered)
+{
+    ExtensionReader in(offered);
+    std::string_view chosen;
+    while (!in.atEnd()) {
+        if (in.take(',')) { // an empty element
+            continue;
+        }
+        const bool known = in.token() == "permessage-deflate";
+        DeflateOffer offer;
+        while (in.take(';')) {
+            const std::string_view name = in.token();
+            offer.parameter(name, in.take('=') ? std::optional(in.value()) : std::nullopt);
+        }
+        in.require(in.atEnd() || in.take(','));
+        if (known && chosen.empty()) {
+            chosen = offer.answer();
+        }
+    }
+    return in.ok() ? std::optional(chosen) : std::nullopt;
 }
 
 namespace {

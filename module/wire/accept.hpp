@@ -28,6 +28,12 @@ bool acceptsEventStream(std::string_view accept);
 // Likewise text/html, as browsers do when they show a page.
 bool acceptsHtml(std::string_view accept);
 
+// --- extensions (RFC 6455 9.1, RFC 7692 7.1)
+// What is answered to the extensions that a client offers (Sec-WebSocket-Extensions): permessage-deflate, as the first
+// of its offers that we can keep to has it, without context takeover in either direction. Empty: without extension.
+// Null: the header is malformed, and so the handshake.
+std::optional<std::string_view> chooseExtension(std::string_view offered);
+
 // --- origins (RFC 6454, Fetch)
 // ---------------------------------------------------------------------------------- `scheme://host[:port]`
 // as browsers send it, or "null".

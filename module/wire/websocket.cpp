@@ -2,6 +2,7 @@
 
 #include "base/base64.hpp"
 #include "base/utf8.hpp"
+#include "wire/deflate.hpp"
 
 #include <openssl/evp.h>
 
@@ -13,7 +14,8 @@ namespace realtime::ws {
 
 namespace {
 
-constexpr std::uint8_t Fin = 0x80, Reserved = 0x70, OpcodeBits = 0x0f, Masked = 0x80, LengthBits = 0x7f;
+constexpr std::uint8_t Fin = 0x80, Reserved = 0x70, Rsv1 = 0x40, OpcodeBits = 0x0f, Masked = 0x80,
+                       LengthBits = 0x7f;
 constexpr std::uint8_t Length16 = 126, Length64 = 127;
 
 constexpr bool isControl(Opcode opcode)
@@ -115,9 +117,9 @@ std::string acceptKey(std::string_view key)
 // --- out
 // ------------------------------------------------------------------------------------------------------
 
-std::size_t encodeHeader(char out[MaxHeaderBytes], Opcode opcode, std::size_t payloadBytes)
+std::size_t encodeHeader(char out[MaxHeaderBytes], Opcode opcode, std::size_t payloadBytes, bool compressed)
 {
-    out[0] = static_cast<char>(Fin | static_cast<std::uint8_t>(opcode));
+    out[0] = static_cast<char>(Fin | (compressed ? Rsv1 : 0) | static_cast<std::uint8_t>(opcode));
     if (payloadBytes < Length16) {
         out[1] = static_cast<char>(payloadBytes);
         return 2;
@@ -128,6 +130,21 @@ std::size_t encodeHeader(char out[MaxHeaderBytes], Opcode opcode, std::size_t pa
         out[2 + i] = static_cast<char>(static_cast<std::uint64_t>(payloadBytes) >> 8 * (bytes - 1 - i));
     }
     return 2 + bytes;
+}
+
+OwnFrame takeOwnFrame(std::string_view& frames)
+{
+    std::size_t header = 2;
+    std::size_t payload = static_cast<std::uint8_t>(frames[1]);
+    if (payload >= Length16) {
+        const std::size_t bytes = payload == Length16 ? 2 : 8;
+        payload = static_cast<std::size_t>(bigEndian(frames.data() + header, bytes));
+        header += bytes;
+    }
+    const std::string_view bytes = frames.substr(0, header + payload);
+    frames.remove_prefix(bytes.size());
+    return {static_cast<Opcode>(static_cast<std::uint8_t>(bytes[0]) & OpcodeBits), bytes,
+            bytes.substr(header)};
 }
 
 FramePtr encodeFrame(Opcode opcode, std::string_view payload)
@@ -171,14 +188,15 @@ struct FrameParser::Header {
 
     Opcode opcode = Opcode::Continuation;
     bool fin = false;
+    bool compressed = false;
     std::uint64_t length = 0;
     std::uint8_t mask[4] = {};
     std::size_t bytes = 0; // its own size; 0: not whole yet
 
-    std::optional<ProtocolError> parse(std::string_view raw);
+    std::optional<ProtocolError> parse(std::string_view raw, bool decompresses);
 
 private:
-    std::optional<ProtocolError> parseFirst(std::uint8_t first, std::uint8_t second);
+    std::optional<ProtocolError> parseFirst(std::uint8_t first, std::uint8_t second, bool decompresses);
 };
 
 struct FrameParser::State {
@@ -195,6 +213,7 @@ struct FrameParser::State {
 
     // A message that is not whole yet; Continuation: there is none.
     Opcode message = Opcode::Continuation;
+    bool compressed = false;
     Utf8Validator utf8;
     std::string assembled;
 
@@ -203,7 +222,7 @@ struct FrameParser::State {
     char control[MaxControlPayload] = {};
 
     // After restore(): could feed() have left it so? Brings the UTF-8 state up to date.
-    bool consistent(const Limits& limits);
+    bool consistent(const Limits& limits, bool decompresses);
 };
 
 struct FrameParser::Result {
@@ -226,10 +245,17 @@ ProtocolError wrong(std::string_view reason)
 }
 
 constexpr ProtocolError NotUtf8{close_code::InvalidData, "text is not UTF-8"};
+constexpr ProtocolError TooBig{close_code::TooBig, "message too big"};
+
+// Of a message on the wire.
+std::size_t mostBytes(const FrameParser::Limits& limits, bool compressed)
+{
+    return compressed ? Inflater::mostPayload(limits.maxMessageBytes) : limits.maxMessageBytes;
+}
 
 } // namespace
 
-FrameParser::FrameParser() = default;
+FrameParser::FrameParser(bool decompresses) : decompresses_(decompresses) {}
 FrameParser::~FrameParser() = default;
 FrameParser::FrameParser(FrameParser&&) noexcept = default;
 FrameParser& FrameParser::operator=(FrameParser&&) noexcept = default;
@@ -253,7 +279,8 @@ std::optional<ProtocolError> FrameParser::feed(std::span<char> bytes, const Limi
 {
     while (!bytes.empty() && !finished_) {
         const bool inPayload = state_ && state_->inPayload;
-        const Result result = inPayload ? takePayload(bytes, handler) : takeHeader(bytes, limits, handler);
+        const Result result =
+            inPayload ? takePayload(bytes, limits, handler) : takeHeader(bytes, limits, handler);
         if (result.kind == Result::Kind::Stop) {
             return std::nullopt; // and `this` may be gone
         }
@@ -267,9 +294,11 @@ std::optional<ProtocolError> FrameParser::feed(std::span<char> bytes, const Limi
 }
 
 // What two bytes can tell (RFC 6455 5.2, 5.5).
-std::optional<ProtocolError> FrameParser::Header::parseFirst(std::uint8_t first, std::uint8_t second)
+std::optional<ProtocolError> FrameParser::Header::parseFirst(std::uint8_t first, std::uint8_t second,
+                                                             bool decompresses)
 {
-    if ((first & Reserved) != 0) {
+    const int reserved = first & Reserved;
+    if (reserved != 0 && (reserved != Rsv1 || !decompresses)) {
         return wrong("reserved bits set");
     }
     if (!known(first & OpcodeBits)) {
@@ -280,7 +309,11 @@ std::optional<ProtocolError> FrameParser::Header::parseFirst(std::uint8_t first,
     }
     opcode = static_cast<Opcode>(first & OpcodeBits);
     fin = (first & Fin) != 0;
+    compressed = reserved != 0;
     length = second & LengthBits;
+    if (compressed && opcode != Opcode::Text && opcode != Opcode::Binary) { // RFC 7692 6.1
+        return wrong("reserved bits set");
+    }
     if (isControl(opcode) && !fin) {
         return wrong("fragmented control frame");
     }
@@ -291,12 +324,13 @@ std::optional<ProtocolError> FrameParser::Header::parseFirst(std::uint8_t first,
 }
 
 // Leaves `bytes` 0 if `raw` does not hold all of it.
-std::optional<ProtocolError> FrameParser::Header::parse(std::string_view raw)
+std::optional<ProtocolError> FrameParser::Header::parse(std::string_view raw, bool decompresses)
 {
     if (raw.size() < 2) {
         return std::nullopt;
     }
-    if (auto error = parseFirst(static_cast<std::uint8_t>(raw[0]), static_cast<std::uint8_t>(raw[1]))) {
+    if (auto error =
+            parseFirst(static_cast<std::uint8_t>(raw[0]), static_cast<std::uint8_t>(raw[1]), decompresses)) {
         return error;
     }
     const std::size_t lengthBytes = length == Length16 ? 2 : length == Length64 ? 8 : 0;
@@ -328,7 +362,7 @@ FrameParser::Result FrameParser::takeHeader(std::span<char>& bytes, const Limits
     }
 
     Header header;
-    if (const auto error = header.parse(raw)) {
+    if (const auto error = header.parse(raw, decompresses_)) {
         return *error;
     }
     if (header.bytes == 0) {
@@ -359,8 +393,9 @@ FrameParser::Result FrameParser::begin(const Header& header, std::span<char>& by
             return wrong("message within a fragmented message");
         }
         const std::size_t before = fragmented ? state_->assembled.size() : 0;
-        if (before > limits.maxMessageBytes || header.length > limits.maxMessageBytes - before) {
-            return ProtocolError{close_code::TooBig, "message too big"};
+        const std::size_t most = mostBytes(limits, fragmented ? state_->compressed : header.compressed);
+        if (before > most || header.length > most - before) {
+            return TooBig;
         }
     }
 
@@ -369,7 +404,7 @@ FrameParser::Result FrameParser::begin(const Header& header, std::span<char>& by
         bytes = bytes.subspan(payload.size());
         unmask(payload, header.mask);
         return isControl(header.opcode) ? control(header.opcode, view(payload), handler)
-                                        : wholeData(header, view(payload), handler);
+                                        : wholeData(header, view(payload), limits, handler);
     }
 
     State& s = state();
@@ -381,11 +416,12 @@ FrameParser::Result FrameParser::begin(const Header& header, std::span<char>& by
     std::memcpy(s.mask, header.mask, sizeof s.mask);
     if (header.opcode == Opcode::Text || header.opcode == Opcode::Binary) {
         s.message = header.opcode;
+        s.compressed = header.compressed;
     }
     return {}; // feed() goes on with takePayload()
 }
 
-FrameParser::Result FrameParser::takePayload(std::span<char>& bytes, Handler& handler)
+FrameParser::Result FrameParser::takePayload(std::span<char>& bytes, const Limits& limits, Handler& handler)
 {
     State& s = *state_;
     const auto piece = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), s.left)));
@@ -408,12 +444,17 @@ FrameParser::Result FrameParser::takePayload(std::span<char>& bytes, Handler& ha
     if (const Result result = append(view(piece)); !result.go()) {
         return result;
     }
-    return s.inPayload || !s.fin ? Result{} : deliver(handler);
+    return s.inPayload || !s.fin ? Result{} : deliver(limits, handler);
 }
 
-FrameParser::Result FrameParser::wholeData(const Header& header, std::string_view payload, Handler& handler)
+FrameParser::Result FrameParser::wholeData(const Header& header, std::string_view payload,
+                                           const Limits& limits, Handler& handler)
 {
     if (header.opcode != Opcode::Continuation && header.fin) { // the common case
+        if (header.compressed) {
+            settle();
+            return decompress(header.opcode, payload, limits, handler);
+        }
         if (header.opcode == Opcode::Text && !validUtf8(payload)) {
             return NotUtf8;
         }
@@ -422,29 +463,48 @@ FrameParser::Result FrameParser::wholeData(const Header& header, std::string_vie
     }
     if (header.opcode != Opcode::Continuation) {
         state().message = header.opcode;
+        state_->compressed = header.compressed;
     }
     if (const Result result = append(payload); !result.go()) {
         return result;
     }
-    return header.fin ? deliver(handler) : Result{};
+    return header.fin ? deliver(limits, handler) : Result{};
 }
 
 FrameParser::Result FrameParser::append(std::string_view payload)
 {
-    if (state_->message == Opcode::Text && !state_->utf8.feed(payload)) {
+    if (state_->message == Opcode::Text && !state_->compressed && !state_->utf8.feed(payload)) {
         return NotUtf8;
     }
     state_->assembled += payload;
     return {};
 }
 
-FrameParser::Result FrameParser::deliver(Handler& handler)
+FrameParser::Result FrameParser::deliver(const Limits& limits, Handler& handler)
 {
     if (state_->message == Opcode::Text && !state_->utf8.complete()) {
         return NotUtf8;
     }
     const std::unique_ptr<State> whole = std::move(state_); // at rest before the handler is called
+    if (whole->compressed) {
+        return decompress(whole->message, whole->assembled, limits, handler);
+    }
     return handler.message(whole->message, whole->assembled);
+}
+
+FrameParser::Result FrameParser::decompress(Opcode opcode, std::string_view payload, const Limits& limits,
+                                            Handler& handler)
+{
+    const Inflater::Result result = limits.inflater->decompress(payload, limits.maxMessageBytes);
+    if (result.error) {
+        return *result.error == close_code::TooBig
+                   ? TooBig
+                   : ProtocolError{*result.error, "compressed data is malformed"};
+    }
+    if (opcode == Opcode::Text && !validUtf8(result.message)) {
+        return NotUtf8;
+    }
+    return handler.message(opcode, result.message);
 }
 
 FrameParser::Result FrameParser::control(Opcode opcode, std::string_view payload, Handler& handler)
@@ -482,13 +542,13 @@ FrameParser::Result FrameParser::control(Opcode opcode, std::string_view payload
 // --- handing over
 // ---------------------------------------------------------------------------------------------
 //
-// version 1 | flags | opcode | message | mask 4 | left 8 | header: size 1, bytes | control: size 1, bytes |
+// version 2 | flags | opcode | message | mask 4 | left 8 | header: size 1, bytes | control: size 1, bytes |
 // assembled Numbers big-endian; `assembled` goes to the end. The UTF-8 state follows from it.
 
 namespace {
 
-constexpr char StateVersion = 1;
-constexpr std::uint8_t FlagInPayload = 1, FlagFin = 2, FlagFinished = 4;
+constexpr char StateVersion = 2;
+constexpr std::uint8_t FlagInPayload = 1, FlagFin = 2, FlagFinished = 4, FlagCompressed = 8;
 constexpr std::size_t StateFixedBytes = 4 + 4 + 8;
 
 } // namespace
@@ -525,16 +585,20 @@ private:
     bool ok_ = true;
 };
 
-bool FrameParser::State::consistent(const Limits& limits)
+bool FrameParser::State::consistent(const Limits& limits, bool decompresses)
 {
     Header whole;
-    if (whole.parse({header, headerBytes}) || whole.bytes != 0) {
+    if (whole.parse({header, headerBytes}, decompresses) || whole.bytes != 0) {
         return false;
     }
-    if (message == Opcode::Continuation ? !assembled.empty() : assembled.size() > limits.maxMessageBytes) {
+    const std::size_t most = mostBytes(limits, compressed);
+    if (message == Opcode::Continuation ? !assembled.empty() : assembled.size() > most) {
         return false;
     }
-    if (message == Opcode::Text && !utf8.feed(assembled)) {
+    if (compressed && (!decompresses || message == Opcode::Continuation)) {
+        return false;
+    }
+    if (message == Opcode::Text && !compressed && !utf8.feed(assembled)) {
         return false;
     }
     if (!inPayload) {
@@ -547,7 +611,7 @@ bool FrameParser::State::consistent(const Limits& limits)
         return fin && left <= MaxControlPayload - controlBytes;
     }
     return message != Opcode::Continuation && (opcode == Opcode::Continuation || opcode == message) &&
-           left <= limits.maxMessageBytes - assembled.size();
+           left <= most - assembled.size();
 }
 
 std::string FrameParser::serialise() const
@@ -560,7 +624,7 @@ std::string FrameParser::serialise() const
     std::string out;
     out += StateVersion;
     out += static_cast<char>((s.inPayload ? FlagInPayload : 0) | (s.fin ? FlagFin : 0) |
-                             (finished_ ? FlagFinished : 0));
+                             (finished_ ? FlagFinished : 0) | (s.compressed ? FlagCompressed : 0));
     out += static_cast<char>(s.opcode);
     out += static_cast<char>(s.message);
     out.append(reinterpret_cast<const char*>(s.mask), sizeof s.mask);
@@ -575,9 +639,10 @@ std::string FrameParser::serialise() const
     return out;
 }
 
-std::optional<FrameParser> FrameParser::restore(std::string_view bytes, const Limits& limits)
+std::optional<FrameParser> FrameParser::restore(std::string_view bytes, const Limits& limits,
+                                                bool decompresses)
 {
-    FrameParser parser;
+    FrameParser parser(decompresses);
     if (bytes.empty()) {
         return parser;
     }
@@ -599,6 +664,7 @@ std::optional<FrameParser> FrameParser::restore(std::string_view bytes, const Li
     State& s = parser.state();
     s.inPayload = (flags & FlagInPayload) != 0;
     s.fin = (flags & FlagFin) != 0;
+    s.compressed = (flags & FlagCompressed) != 0;
     s.left = bigEndian(fixed.data() + 8, 8);
     std::memcpy(s.mask, fixed.data() + 4, sizeof s.mask);
     if (!known(opcode) || message > static_cast<std::uint8_t>(Opcode::Binary)) {
@@ -615,7 +681,7 @@ std::optional<FrameParser> FrameParser::restore(std::string_view bytes, const Li
     }
     s.controlBytes = static_cast<std::uint8_t>(controlPayload.size());
     s.assembled = in.rest();
-    if (!s.consistent(limits)) {
+    if (!s.consistent(limits, decompresses)) {
         return std::nullopt;
     }
     parser.settle();

@@ -1,5 +1,6 @@
 // The WebSocket protocol, RFC 6455, server side: handshake keys, frames out, and the parser of what clients
-// send. Bytes in, bytes out: no sockets, no extensions (RSV bits are refused).
+// send. Bytes in, bytes out: no sockets. Of the extensions there is permessage-deflate (RFC 7692); without it RSV bits
+// are refused.
 //
 // Thread     pure functions; a FrameParser belongs to its connection's event loop.
 #pragma once
@@ -15,6 +16,8 @@
 #include <string_view>
 
 namespace realtime::ws {
+
+class Inflater;
 
 enum class Opcode : std::uint8_t { Continuation = 0, Text = 1, Binary = 2, Close = 8, Ping = 9, Pong = 10 };
 
@@ -51,7 +54,16 @@ inline constexpr std::size_t MaxControlPayload = 125;
 inline constexpr std::size_t MaxCloseReason = MaxControlPayload - 2;
 
 // The header of a whole message in one frame; returns its length, 2, 4 or 10.
-std::size_t encodeHeader(char out[MaxHeaderBytes], Opcode opcode, std::size_t payloadBytes);
+// `compressed` sets RSV1.
+std::size_t encodeHeader(char out[MaxHeaderBytes], Opcode opcode, std::size_t payloadBytes,
+                         bool compressed = false);
+
+// A frame as encodeHeader() begins it, taken off the front of `frames`.
+struct OwnFrame {
+    Opcode opcode;
+    std::string_view bytes, payload; // all of it, and what is behind its header
+};
+OwnFrame takeOwnFrame(std::string_view& frames);
 
 // A frame of a copied payload. Control payloads are cut at MaxControlPayload.
 FramePtr encodeFrame(Opcode opcode, std::string_view payload);
@@ -92,16 +104,19 @@ protected:
 // heap,
 //            which grows with the bytes that have come, not with the length that a header promises.
 // Copies     none for a message whose only frame's payload lies whole in the fed bytes.
+// Compressed messages are decompressed when they are whole: until then their compressed bytes are what is kept.
 // Errors     std::bad_alloc; then, as after a ProtocolError, the connection is to be closed.
 class FrameParser {
 public:
     struct Limits {
         std::size_t
             maxMessageBytes; // of all fragments together; refused from the header, before memory is touched
+        Inflater* inflater = nullptr; // of a parser that decompresses
     };
     using Handler = FrameHandler;
 
-    FrameParser();
+    // `decompresses`: permessage-deflate has been negotiated, so that messages may be compressed.
+    explicit FrameParser(bool decompresses = false);
     ~FrameParser();
     FrameParser(FrameParser&&) noexcept;
     FrameParser& operator=(FrameParser&&) noexcept;
@@ -115,12 +130,14 @@ public:
     bool idle() const { return state_ == nullptr; }
     // An error or a close frame has been seen.
     bool finished() const { return finished_; }
+    bool decompresses() const { return decompresses_; }
 
     // For handing a connection to another process, of another build even: empty if idle, else versioned
-    // bytes.
+    // bytes. Whether it decompresses is not in them.
     std::string serialise() const;
     // Null if the bytes are not understood, or if what they hold is past the limits.
-    static std::optional<FrameParser> restore(std::string_view bytes, const Limits& limits);
+    static std::optional<FrameParser> restore(std::string_view bytes, const Limits& limits,
+                                              bool decompresses = false);
 
 private:
     struct Header;
@@ -133,16 +150,18 @@ private:
 
     Result takeHeader(std::span<char>& bytes, const Limits& limits, Handler& handler);
     Result begin(const Header& header, std::span<char>& bytes, const Limits& limits, Handler& handler);
-    Result takePayload(std::span<char>& bytes, Handler& handler);
-    Result wholeData(const Header& header, std::string_view payload, Handler& handler);
+    Result takePayload(std::span<char>& bytes, const Limits& limits, Handler& handler);
+    Result wholeData(const Header& header, std::string_view payload, const Limits& limits, Handler& handler);
     Result append(std::string_view payload);
-    Result deliver(Handler& handler);
+    Result deliver(const Limits& limits, Handler& handler);
+    static Result decompress(Opcode opcode, std::string_view payload, const Limits& limits, Handler& handler);
     Result control(Opcode opcode, std::string_view payload, Handler& handler);
 
     std::unique_ptr<State> state_;
     bool finished_ = false;
+    bool decompresses_;
 };
 
-static_assert(sizeof(FrameParser) <= 32, "each idle connection holds one");
+static_assert(sizeof(FrameParser) <= 16, "each idle connection holds one");
 
 } // namespace realtime::ws

@@ -20,6 +20,7 @@ HandoverRecord full()
     record.zones = {{"main", 3}, {"other", 5}};
     record.channels = {{"room", 0, 77, 5, 0, ""}, {"presence-r\xC3\xB6om", 1, ~0ULL, 9, 8, "alice"}};
     record.publishEvent = "said";
+    record.deflate = true;
     record.parser = std::string("\x01\x00\xff", 3);
     record.begun = "rest of a frame";
     record.unsent = std::string(100'000, 'u');

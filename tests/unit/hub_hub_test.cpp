@@ -561,4 +561,37 @@ TEST(who_has_no_count_to_take_over_is_counted_anew)
     successor.hub->leave(after);
 }
 
+TEST(compressed_frames_are_shared_and_history_goes_plain)
+{
+    Stage stage;
+    const std::string large(1000, 'x');
+    const std::string first = toString(stage.publish("room", large));
+    Inbox alice(Encoding::WebSocketRawDeflated), bob(Encoding::WebSocketRawDeflated),
+        plain(Encoding::WebSocketRaw), late(Encoding::WebSocketRawDeflated),
+        several(Encoding::PusherDeflated), twin(Encoding::PusherDeflated);
+    stage.join(alice, {"room"});
+    stage.join(bob, {"room"});
+    stage.join(plain, {"room"});
+    stage.join(several, {"room", "other"});
+    stage.join(twin, {"room", "other"});
+    stage.publish("room", large);
+    stage.drain();
+    assert_int_equal(alice.frames.size(), 1);
+    assert_true(alice.frames[0] == bob.frames[0]);
+    assert_true(alice.frames[0]->size() < 100);
+    assert_int_equal(alice.text[0] & 0xff, 0xc1); // FIN, RSV1, text
+    assert_int_equal(plain.text[0] & 0xff, 0x81);
+    assert_true(plain.text.ends_with(large));
+    assert_true(several.frames.at(0) == twin.frames.at(0));
+    assert_int_equal(several.text[0] & 0xff, 0xc1);
+    const DeflateStats once = stage.hub->stats().deflated; // one message in two forms, for four subscribers
+    assert_in_range(once.in, 2000, 2500);
+    assert_in_range(once.out, 1, 300);
+
+    stage.join(late, {"room"}, "earliest");
+    assert_int_equal(late.events, 2);
+    assert_int_equal(late.text[0] & 0xff, 0x81);
+    assert_int_equal(stage.hub->stats().deflated.in, once.in);
+}
+
 TEST_MAIN()

@@ -226,4 +226,109 @@ TEST(a_browser_accepts_html_and_a_wildcard_does_not_ask_for_it)
     assert_false(acceptsHtml(""));
 }
 
+namespace {
+
+constexpr std::string_view Accepted =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+constexpr std::string_view AcceptedWindow =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12";
+
+std::string extension(std::string_view offered)
+{
+    const auto chosen = chooseExtension(offered);
+    return chosen ? std::string(*chosen) : "malformed";
+}
+
+} // namespace
+
+// Those of RFC 7692, section 7.1 and 5.1.
+TEST(offers_of_the_specification)
+{
+    const std::string d = "permessage-deflate";
+    assert_text_equal(extension(d), Accepted);
+    assert_text_equal(extension(d + "; client_max_window_bits"), Accepted);
+    assert_text_equal(extension(d + "; client_max_window_bits=10"), Accepted);
+    assert_text_equal(extension(d + "; server_no_context_takeover"), Accepted);
+    assert_text_equal(extension(d + "; client_no_context_takeover"), Accepted);
+    assert_text_equal(extension(d + "; server_no_context_takeover; client_max_window_bits"), Accepted);
+    // A window that is smaller than ours cannot be kept to: the fallback is taken, where there is one.
+    assert_text_equal(extension(d + "; server_max_window_bits=10"), "");
+    assert_text_equal(extension(d + "; client_max_window_bits; server_max_window_bits=10"), "");
+    assert_text_equal(extension(d + "; client_max_window_bits; server_max_window_bits=10, " + d +
+                                "; client_max_window_bits"),
+                      Accepted);
+    assert_text_equal(extension(d + "; server_max_window_bits=10, " + d), Accepted);
+    assert_text_equal(extension("permessage-foo, permessage-bar"), "");
+    assert_text_equal(extension("permessage-foo; use_y, permessage-foo"), "");
+}
+
+TEST(the_windows_that_can_be_kept_to)
+{
+    const std::string server = "permessage-deflate; server_max_window_bits=";
+    for (const char* value : {"12", "13", "14", "15", "\"12\"", "\"1\\5\""}) {
+        assert_text_equal(extension(server + value), AcceptedWindow);
+    }
+    for (const char* value :
+         {"8", "9", "10", "11", "16", "7", "0", "012", "1", "112", "-9", "+12", "x", "12x"}) {
+        assert_text_equal(extension(server + value), "");
+    }
+    const std::string client = "permessage-deflate; client_max_window_bits=";
+    for (const char* value : {"8", "9", "10", "15", "\"8\""}) {
+        assert_text_equal(extension(client + value), Accepted);
+    }
+    for (const char* value : {"7", "16", "08", "0", "1", "x", "8.5"}) {
+        assert_text_equal(extension(client + value), "");
+    }
+    assert_text_equal(extension(server + "15; client_max_window_bits=8; client_no_context_takeover"),
+                      AcceptedWindow);
+}
+
+TEST(an_offer_with_what_we_do_not_know_is_declined)
+{
+    const std::string d = "permessage-deflate";
+    for (const char* parameters :
+         {"; unknown", "; unknown=1", "; server_no_context_takeover; server_no_context_takeover",
+          "; client_no_context_takeover; client_no_context_takeover",
+          "; client_max_window_bits; client_max_window_bits=9",
+          "; server_max_window_bits=12; server_max_window_bits=12", "; server_max_window_bits",
+          "; server_no_context_takeover=1", "; client_no_context_takeover=true",
+          "; Client_Max_Window_Bits"}) {
+        assert_text_equal(extension(d + parameters), "");
+        assert_text_equal(extension(d + parameters + ", " + d), Accepted);
+        assert_text_equal(extension("x-webkit-deflate-frame" + std::string(parameters) + ", " + d), Accepted);
+    }
+    assert_text_equal(extension(""), "");
+    assert_text_equal(extension("Permessage-Deflate"), "");
+    assert_text_equal(extension("permessage-deflate2"), "");
+    assert_text_equal(extension("x-webkit-deflate-frame"), "");
+}
+
+TEST(the_first_offer_that_is_good_counts)
+{
+    assert_text_equal(extension("permessage-deflate; server_max_window_bits=15, permessage-deflate"),
+                      AcceptedWindow);
+    assert_text_equal(extension("permessage-deflate, permessage-deflate; server_max_window_bits=15"),
+                      Accepted);
+    assert_text_equal(
+        extension(" , ,\tfoo;a=b;c=\"d\" ,,permessage-deflate\t; client_max_window_bits = \"9\" , "),
+        Accepted);
+}
+
+TEST(a_malformed_list_of_extensions_is_no_list)
+{
+    for (const char* offered :
+         {";", "=", "permessage-deflate;", "permessage-deflate; ;client_max_window_bits",
+          "permessage-deflate client_max_window_bits", "permessage-deflate; client_max_window_bits=",
+          "permessage-deflate; client_max_window_bits=\"", "permessage-deflate; client_max_window_bits=\"9",
+          "permessage-deflate; client_max_window_bits=\"9\\",
+          "permessage-deflate; client_max_window_bits=\"\"",
+          "permessage-deflate; client_max_window_bits=\"9\"9",
+          "permessage-deflate; client_max_window_bits==9", "permessage-deflate; x=\"a b\"",
+          "permessage-deflate, (", "permessage-deflate/1", "permessage-deflate; =9",
+          "foo; x=@, permessage-deflate", "permessage-deflate\r\n", "\xc3\xa9"}) {
+        assert_text_equal(extension(offered), "malformed");
+    }
+    assert_text_equal(extension(std::string_view("permessage-deflate\0", 19)), "malformed");
+}
+
 TEST_MAIN()

@@ -537,7 +537,7 @@ TEST(what_was_not_written_by_a_parser_is_not_restored)
             }
         }
     }
-    assert_false(FrameParser::restore("\x02" + good.substr(1), Roomy).has_value());
+    assert_false(FrameParser::restore("\x01" + good.substr(1), Roomy).has_value());
 }
 
 TEST_MAIN()

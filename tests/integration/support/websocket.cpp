@@ -30,6 +30,7 @@ struct WebSocket::Impl {
     std::string closeReason;
     WebSocketClose closed{1006, ""};
     std::string subprotocol;
+    std::string extensions;
 
     ~Impl()
     {
@@ -66,6 +67,14 @@ void WebSocket::Impl::connect()
     info.fd_limit_per_thread = 16;
     info.pt_serv_buf_size = 65536;
     info.options = LWS_SERVER_OPTION_VALIDATE_UTF8;
+    static const std::array<lws_extension, 2> offers{
+        lws_extension{"permessage-deflate", lws_extension_callback_pm_deflate,
+                      "permessage-deflate; client_no_context_takeover; client_max_window_bits"},
+        lws_extension{nullptr, nullptr, nullptr},
+    };
+    if (options.deflate) {
+        info.extensions = offers.data();
+    }
     if (!options.certificate.empty()) {
         info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
         info.client_ssl_ca_filepath = options.certificate.c_str();
@@ -175,6 +184,9 @@ int WebSocket::Impl::handle(lws_callback_reasons reason, void* in, std::size_t s
         char name[64] = "";
         lws_hdr_copy(wsi, name, sizeof(name), WSI_TOKEN_PROTOCOL);
         subprotocol = name;
+        char list[256] = "";
+        lws_hdr_copy(wsi, list, sizeof(list), WSI_TOKEN_EXTENSIONS);
+        extensions = list;
         return 0;
     }
     case LWS_CALLBACK_CLIENT_ESTABLISHED:
@@ -209,7 +221,7 @@ WebSocket::WebSocket(const WebSocketOptions& options) : impl_(std::make_unique<I
 }
 
 WebSocket::WebSocket(std::uint16_t port, const std::string& path, const std::string& subprotocol)
-    : WebSocket(WebSocketOptions{port, path, subprotocol, {}, {}})
+    : WebSocket(WebSocketOptions{port, path, subprotocol, {}, {}, false})
 {
 }
 
@@ -304,6 +316,11 @@ bool WebSocket::open() const
 std::string WebSocket::acceptedSubprotocol() const
 {
     return impl_->subprotocol;
+}
+
+std::string WebSocket::acceptedExtensions() const
+{
+    return impl_->extensions;
 }
 
 std::uint16_t WebSocket::clientPort() const

@@ -19,6 +19,7 @@ struct WebSocketOptions {
     std::string subprotocol; // empty: none is asked for
     std::vector<std::pair<std::string, std::string>> headers;
     std::string certificate; // set: TLS to "localhost", this certificate trusted
+    bool deflate = false;    // offers permessage-deflate, as libwebsockets has it
 };
 
 struct WebSocketMessage {
@@ -51,6 +52,7 @@ public:
     WebSocketClose waitForClose(std::chrono::milliseconds patience = Patience); // throws if it stays open
     bool open() const;
     std::string acceptedSubprotocol() const;
+    std::string acceptedExtensions() const;
     std::uint16_t clientPort() const;
 
 private:
