@@ -146,9 +146,12 @@ TEST(a_fast_stop_ends_at_once_with_subscribers_connected)
 {
     Nginx nginx(draining(2));
     WebSocket socket(nginx.port(), "/sub/room");
+    RawWebSocket raw(nginx.port(), "/sub/room");
     SseClient stream(nginx.url("/sub/room"));
     const auto begin = Clock::now();
     kill(nginx.master(), SIGTERM);
+    expectEqual(raw.receiveClose(), 1012);
+    expect(stream.waitForEnd(), "the event stream ends");
     expectEqual(nginx.waitForExit(5s), 0);
     expect(Clock::now() - begin < 4s, "at once");
     socket.waitForClose();
@@ -169,7 +172,7 @@ TEST(the_binary_can_be_replaced_while_running)
     options.daemon = true; // nginx refuses otherwise
     Nginx nginx(options);
     RawWebSocket old(nginx.port(), "/sub/room");
-    publish(nginx, "room", "old master");
+    const std::string id = publish(nginx, "room", "old master");
     expectEqual(old.receive().payload, "old master");
 
     const pid_t oldMaster = nginx.master();
@@ -182,6 +185,8 @@ TEST(the_binary_can_be_replaced_while_running)
     WebSocket fresh(nginx.port(), "/sub/room");
     publish(nginx, "room", "new master");
     expectEqual(fresh.receiveText(), "new master");
+    SseClient resumed(nginx.url("/sub/room?since=" + id)); // which this one knows nothing of
+    expectEqual(resumed.receive().event, "realtime:gap");
 }
 
 TEST_MAIN()

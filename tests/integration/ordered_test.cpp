@@ -6,6 +6,7 @@
 #include "support/websocket.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <memory>
 #include <set>
 #include <vector>
@@ -265,6 +266,40 @@ TEST(while_the_stream_is_away_events_wait_and_nobody_misses_one)
     expect(std::equal(there.begin(), there.end(), here.begin() + 50), "the same order and ids");
     onA.expectSilence();
     onB.expectSilence();
+}
+
+TEST(a_reload_loses_repeats_and_reorders_nothing)
+{
+    auto& server = RabbitMq::share();
+    auto options = ordered(server.url(), "reload");
+    options.reuseport = false;
+    const Node nginx(options);
+    WebSocket publisher(nginx.port(), "/ws/ordered.room");
+    WebSocket subscriber(nginx.port(), "/sub/ordered.room", "realtime.json");
+    int number = 0;
+    for (int reload = 0; reload < 3; ++reload) {
+        const auto old = nginx.workers();
+        kill(nginx.master(), SIGHUP);
+        eventually(
+            [&] {
+                publisher.send(std::to_string(number++));
+                return std::all_of(old.begin(), old.end(), gone);
+            },
+            "the old workers end");
+    }
+    std::string last;
+    for (int i = 0; i < number; ++i) {
+        const Json event = Json::parse(subscriber.receiveText());
+        expectEqual(event.at("data").text(), std::to_string(i));
+        last = event.at("id").text();
+    }
+    subscriber.expectSilence();
+    SseClient later(nginx.url("/sub/ordered.room?since=earliest"));
+    for (int i = 0; i < number; ++i) {
+        const auto event = next(later);
+        expectEqual(event.second, std::to_string(i));
+        expect(i + 1 < number || event.first == last, "under the same id");
+    }
 }
 
 TEST_MAIN()

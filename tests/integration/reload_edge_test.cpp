@@ -161,8 +161,11 @@ TEST(a_quit_in_the_middle_of_a_reload_drains)
     replaceAll(options.http, "60s", "200ms");
     Nginx nginx(options);
     Sockets sockets = subscribers(nginx, 40);
+    PusherClient pusher(nginx.port(), ShopKey, ShopSecret);
     nginx.reload();
     nginx.quit();
+    expectEqual(pusher.receiveClose(), 4200);
+    pusher.socket().send({Close, std::string("\x10\x68", 2)});
     for (auto& socket : sockets) {
         expectEqual(socket->receiveClose(), 1012);
     }

@@ -5,6 +5,7 @@
 #include "serve/nginx_server.hpp"
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <memory>
 #include <stdexcept>
@@ -26,9 +27,9 @@ constexpr auto Calm = 300ms;    // before a reload
 enum : std::size_t { BySocket, ByRequest, Ways };
 
 struct Reload {
-    double ms = 0;                        // from the signal to the old worker's end
-    double usEach = 0;                    // CPU time of both workers, for each connection that has moved
-    std::vector<double> deliveries[Ways]; // in milliseconds, of what was published meanwhile
+    double ms = 0;     // from the signal to the old worker's end
+    double usEach = 0; // CPU time of both workers, for each connection that has moved
+    std::array<std::vector<double>, Ways> deliveries; // in milliseconds, of what was published meanwhile
 };
 
 enum class Channels { One, Own };
@@ -147,7 +148,7 @@ private:
     std::vector<std::unique_ptr<Subscriber>> idle_, listeners_;
     std::unique_ptr<Subscriber> talker_;
     std::unique_ptr<Publisher> request_; // that is on its way
-    std::vector<Clock::time_point> planned_[Ways];
+    std::array<std::vector<Clock::time_point>, Ways> planned_;
     Clock::time_point next_, begun_;
     bool counting_ = false;
     std::uint64_t rounds_ = 0;
@@ -166,7 +167,8 @@ void reload(const Options& options, Report& report, const std::string& scenario,
 {
     Scene scene(options, channels);
     scene.run(); // not counted
-    std::vector<double> ms, usEach, p99[Ways];
+    std::vector<double> ms, usEach;
+    std::array<std::vector<double>, Ways> p99;
     for (int round = 0; round < options.rounds(); round++) {
         const Reload one = scene.run();
         ms.push_back(one.ms);
