@@ -159,7 +159,7 @@ public:
 private:
     bool pusher() const { return target_.endpoint.kind == Endpoint::Kind::PusherSocket; }
 
-    void onOpen() override
+    void onOpen(const std::string&) override
     {
         if (!pusher()) {
             ready();
@@ -218,7 +218,7 @@ private:
     {
         tally_.open -= ready_ ? 1 : 0;
         ++tally_.ended;
-        tally_.lastEnd = std::to_string(status) + (why.empty() ? "" : " " + why);
+        tally_.lastEnd = (status == 0 ? "" : std::to_string(status) + ' ') + why;
     }
 
     const Target& target_;

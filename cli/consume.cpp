@@ -132,7 +132,8 @@ public:
         : server_(parseServer(arguments.operands().front())), queue_(arguments.operands()[1]),
           caFile_(arguments.text("ca-file").value_or("")),
           most_(static_cast<std::uint64_t>(arguments.number("count", 0, 1, 1'000'000'000'000))),
-          idle_(arguments.number("idle", 0, 1, 1'000'000)), sink_(sinkOf(arguments))
+          idle_(arguments.number("idle", 0, 1, 1'000'000)), sink_(sinkOf(arguments)),
+          progress_(!arguments.has("db")) // else what is printed shows it
     {
     }
 
@@ -150,6 +151,7 @@ public:
                 if (!ever) {
                     throw;
                 }
+                progress_.clear();
                 complain(std::string(error.what()) + "; connecting again");
                 sleepUnlessInterrupted(pause);
                 pause = std::min<std::chrono::milliseconds>(pause * 2, LongestPause);
@@ -195,6 +197,7 @@ private:
                 sink_->keep(batch);
                 consumer.acknowledge(batch.back().tag);
                 count_ += batch.size();
+                progress_.show("events", count_, most_);
                 batch.clear();
             }
             over_ = last || (idle_ > 0s && Clock::now() - lastCame_ > idle_);
@@ -206,6 +209,7 @@ private:
     std::uint64_t most_, count_ = 0;
     std::chrono::seconds idle_;
     std::unique_ptr<Sink> sink_;
+    Progress progress_;
     Clock::time_point lastCame_;
     bool over_ = false;
 };

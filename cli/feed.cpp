@@ -51,9 +51,10 @@ void Feed::end(int status, std::string text)
     connectAt_.reset();
 }
 
-void Feed::onOpen()
+void Feed::onOpen(const std::string& position)
 {
     everOpen_ = true;
+    opened(position);
 }
 
 void Feed::onMessage(std::string_view text)
@@ -78,8 +79,7 @@ void Feed::onEnd(bool opened, int status, const std::string& why)
         } else if (!everOpen_ || !options_.reconnect) {
             end(exit_status::Unreachable, text);
         } else {
-            events_.note(text);
-            comeAgain(false);
+            comeAgain(text, false);
         }
         return;
     }
@@ -89,13 +89,13 @@ void Feed::onEnd(bool opened, int status, const std::string& why)
         end(exit_status::Refused, text);
         return;
     }
-    events_.note(text);
-    comeAgain(status == 1012 || (status >= 4200 && status < 4300)); // the server asks for it
+    comeAgain(text, status == 1012 || (status >= 4200 && status < 4300)); // the server asks for it
 }
 
 // With jitter, so that those who were cut off together do not come back together.
-void Feed::comeAgain(bool soon)
+void Feed::comeAgain(const std::string& why, bool soon)
 {
+    events_.note(why + "; connecting again");
     std::uniform_real_distribution<double> part(soon ? 0.0 : 0.5, 1.0);
     const auto pause = soon ? FirstPause : pause_;
     connectAt_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(pause * part(random_));

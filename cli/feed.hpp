@@ -30,7 +30,7 @@ struct FeedOptions {
 struct FeedEvents {
     std::function<void(const Message&)> message;
     std::function<void(const std::string& channel)> gap; // messages are lost
-    std::function<void(const std::string& text)> note;   // it reconnects, and why
+    std::function<void(const std::string& text)> note;   // it reconnects, and why; what the server says
 };
 
 class Feed : public SocketHandler {
@@ -56,6 +56,7 @@ protected:
 
     virtual Endpoint target() const = 0;
     virtual const char* subprotocol() const { return nullptr; }
+    virtual void opened(const std::string& /*position*/) {}
     virtual void take(const Json& message) = 0;
     // Of a close code: is it in vain to come again?
     virtual bool lasting(int code) const { return code == 1008 || code == 1009; }
@@ -68,10 +69,10 @@ protected:
     void end(int status, std::string text);
 
 private:
-    void onOpen() override;
+    void onOpen(const std::string& position) override;
     void onMessage(std::string_view text) override;
     void onEnd(bool opened, int status, const std::string& why) override;
-    void comeAgain(bool soon);
+    void comeAgain(const std::string& why, bool soon);
 
     SocketLoop& loop_;
     FeedOptions options_;

@@ -24,6 +24,15 @@ private:
     }
     const char* subprotocol() const override { return EnvelopeSubprotocol.data(); }
 
+    // So that a connection that breaks before its first message loses none. (Who asks for history and got none of it asks
+    // again.)
+    void opened(const std::string& position) override
+    {
+        if (lastId_.empty() && options().since == "latest") {
+            lastId_ = position;
+        }
+    }
+
     void take(const Json& json) override
     {
         Message message{json.text("id"), json.text("channel"), json.text("event"), json.text("data")};

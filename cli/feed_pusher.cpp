@@ -45,7 +45,11 @@ private:
             end(exit_status::Refused,
                 channel + ": " + (data.has("error") ? data : Json::parse(data.text())).text("error"));
         } else if (event == "pusher:error") {
-            note("the server says: " + json.at("data").text("message"));
+            const Json data = json.at("data");
+            const json_int_t code = json_integer_value(data.at("code").get());
+            if (code < 4000 || code >= 4300) { // else a close follows that says the same
+                note("the server says: " + data.text("message"));
+            }
         } else if (!channel.empty()) {
             message(json, event, channel);
         }

@@ -111,10 +111,13 @@ void Progress::show(std::string_view what, std::size_t done, std::size_t all)
     if (!active_) {
         return;
     }
-    constexpr std::size_t Width = 30;
-    const std::size_t full = all == 0 ? Width : std::min(Width, done * Width / all);
-    std::string line = std::string(what) + " [" + std::string(full, '#') + std::string(Width - full, ' ') +
-                       "] " + std::to_string(done) + '/' + std::to_string(all);
+    std::string line(what);
+    if (all > 0) {
+        constexpr std::size_t Width = 30;
+        const std::size_t full = std::min(Width, done * Width / all);
+        line += " [" + std::string(full, '#') + std::string(Width - full, ' ') + ']';
+    }
+    line += ' ' + std::to_string(done) + (all > 0 ? '/' + std::to_string(all) : "");
     if (line != shown_) {
         std::fprintf(stderr, "\r%s\x1b[K", line.c_str());
         shown_ = std::move(line);

@@ -30,7 +30,8 @@ void printLine(std::string_view text);
 // To standard error, as "realtime: …".
 void complain(std::string_view text);
 
-// A bar on standard error that is drawn over itself; nothing if that is no terminal.
+// A bar on standard error that is drawn over itself, a mere count where the end is not known (`all` is 0); nothing if that
+// is no terminal.
 class Progress {
 public:
     explicit Progress(bool quiet);

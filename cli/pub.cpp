@@ -10,6 +10,7 @@
 #include <array>
 #include <iostream>
 #include <iterator>
+#include <unistd.h>
 
 namespace realtime::cli {
 
@@ -36,9 +37,11 @@ public:
     {
         const auto& operands = arguments.operands();
         if (arguments.has("lines")) {
+            std::size_t count = 0;
             for (std::string line; !interrupted() && std::getline(std::cin, line);) {
                 if (!line.empty()) {
                     publish(std::move(line));
+                    progress_.show("published", ++count, 0);
                 }
             }
         } else if (operands.size() > data_ && operands[data_] != "-") {
@@ -52,7 +55,8 @@ public:
 private:
     Publishing(const Arguments& arguments, const Endpoint& endpoint)
         : publisher_(endpoint, transportOf(arguments), credentialsOf(arguments, endpoint)),
-          quiet_(arguments.has("quiet")), json_(arguments.has("json"))
+          quiet_(arguments.has("quiet")), json_(arguments.has("json")),
+          progress_((!quiet_ || json_) && isatty(STDOUT_FILENO) == 1) // else the ids show it
     {
         const auto& operands = arguments.operands();
         if (endpoint.kind == Endpoint::Kind::PusherApi || endpoint.takesChannel()) {
@@ -76,10 +80,11 @@ private:
         publication_.data = std::move(data);
         const HttpAnswer answer = publisher_.publish(publication_);
         if (!answer.good()) {
+            progress_.clear();
             complain(answer.problem());
             status_ = exit_status::Refused;
         } else if (json_) {
-            printLine(answer.body);
+            printLine(std::string_view(answer.body).substr(0, answer.body.find_last_not_of('\n') + 1));
         } else if (const std::string id = Json::parse(answer.body).text("id"); !quiet_ && !id.empty()) {
             printLine(id);
         }
@@ -89,6 +94,7 @@ private:
     Publication publication_;
     std::size_t data_ = 1; // which operand
     bool quiet_, json_;
+    Progress progress_;
     int status_ = exit_status::Good;
 };
 

@@ -14,6 +14,19 @@ namespace {
 
 constexpr std::size_t ReadBytes = 65'536;
 
+// Empty if it is not there.
+std::string header(lws* wsi, std::string_view name)
+{
+    const int size = lws_hdr_custom_length(wsi, name.data(), static_cast<int>(name.size()));
+    if (size <= 0) {
+        return "";
+    }
+    std::string value(static_cast<std::size_t>(size) + 1, '\0');
+    lws_hdr_custom_copy(wsi, value.data(), size + 1, name.data(), static_cast<int>(name.size()));
+    value.pop_back();
+    return value;
+}
+
 // The server pings first (realtime_ping), so this only finds out when it is gone.
 const lws_retry_bo_t Liveness{nullptr, 0, 0, 40, 60, 0};
 
@@ -146,7 +159,10 @@ int Socket::handle(lws* wsi, int reason, void* in, std::size_t size)
         if (!outgoing_.empty() || closing_) {
             lws_callback_on_writable(wsi_);
         }
-        handler_.onOpen();
+        handler_.onOpen(position_);
+        return 0;
+    case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH: // the last time that headers are there
+        position_ = header(wsi, "realtime-last-id:");
         return 0;
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR: {
         const auto status = static_cast<int>(lws_http_client_http_response(wsi));

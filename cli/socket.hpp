@@ -38,7 +38,8 @@ private:
 
 class SocketHandler {
 public:
-    virtual void onOpen() = 0;
+    // The position is where a location's subscription begins (`Realtime-Last-Id`), or empty.
+    virtual void onOpen(const std::string& position) = 0;
     virtual void onMessage(std::string_view message) = 0;
     // Once, and last. `opened` false: the handshake failed, `status` is that of its answer, or 0 without one. Else it is
     // the close code, 1006 without one.
@@ -73,7 +74,7 @@ private:
     lws* wsi_ = nullptr;
     bool opened_ = false, closing_ = false;
     int closeCode_ = 1006;
-    std::string closeReason_;
+    std::string closeReason_, position_;
     std::string partial_;
     std::deque<std::string> outgoing_; // each behind LWS_PRE bytes of room
 };

@@ -129,7 +129,7 @@ private:
                 },
                 [this](const std::string& text) {
                     if (!quiet_) {
-                        complain(text + "; connecting again");
+                        complain(text);
                     }
                 }};
     }

@@ -423,6 +423,9 @@ test('members are told as a whole each time that they change', async t => {
   member('pusher_internal:member_added', { user_id: '2', user_info: { name: 'Lin' } });
   member('pusher_internal:member_removed', { user_id: '1' });
   assert.deepEqual(seen, [['1 Ada'], ['1 Ada', '2 Lin'], ['2 Lin']]);
+  member('pusher_internal:member_removed', { user_id: '1' });
+  member('pusher_internal:member_added', { user_id: '2', user_info: { name: 'Lin' } });
+  assert.deepEqual(seen.at(-1), ['2 Lin'], 'what is told twice changes nothing');
 });
 
 test('with a storage, messages outlive the page and keep their order and key', async t => {

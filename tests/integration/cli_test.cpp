@@ -92,6 +92,9 @@ TEST(what_is_published_comes_to_who_subscribes)
     expectEqual(sub.end(), 0);
     expectEqual(sub.output(), "news: hello\nnews tab: a\\tb\\x1b[2J\n");
 
+    const auto answer = realtimeTool({"pub", nginx.url("/pub/news"), "x", "--json"}).output;
+    expectEqual(answer.find('\n'), answer.size() - 1); // a line, as it is for programs
+
     const auto tail = realtimeTool({"tail", nginx.url("/sub/{channel}"), "news", "--count", "1", "--json"});
     expectEqual(tail.status, 0);
     const Json message = Json::parse(tail.output);
@@ -109,6 +112,28 @@ TEST(lines_of_standard_input_are_messages_in_order)
     expectEqual(done.status, 0);
     expectEqual(realtimeTool({"tail", nginx.url("/sub/lines"), "--count", "3", "--raw"}).output,
                 "one\ntwo\nthree\n");
+}
+
+TEST(long_work_shows_on_a_terminal_how_far_it_is)
+{
+    const Nginx nginx(endpoints());
+    const auto onTerminal = [](const std::string& command) {
+        return run({"script", "--quiet", "--return", "--command", command, "/dev/null"});
+    };
+    const auto lines =
+        onTerminal("seq 3 | " + std::string(Tool) + " pub --quiet --lines " + nginx.url("/pub/a"));
+    expectEqual(lines.status, 0);
+    expectContains(lines.output, "\rpublished 3\x1b[K");
+    expect(lines.output.ends_with("\r\x1b[K"), "nothing of it is left");
+    const auto bench = onTerminal(std::string(Tool) + " bench --subscribers 2 --seconds 1 " +
+                                  nginx.url("/sub/b") + ' ' + nginx.url("/pub/b"));
+    expectEqual(bench.status, 0);
+    expectContains(bench.output, "[###");
+    // A file is no terminal, and an id no progress.
+    expectEqual(
+        run({"/bin/sh", "-c", "seq 3 | " + std::string(Tool) + " pub --quiet --lines " + nginx.url("/pub/a")})
+            .output,
+        "");
 }
 
 TEST(the_pusher_protocol_with_private_and_presence_channels)
@@ -143,7 +168,9 @@ TEST(the_pusher_protocol_with_private_and_presence_channels)
     expectEqual(
         realtimeTool({"sub", nginx.url("/app/k1"), "private-a", "--secret-file", "/nonexistent"}).status, 2);
     // An app that is not there: 4001 is for good.
-    expectEqual(realtimeTool({"sub", nginx.url("/app/k9"), "a"}).status, 1);
+    const auto unknown = realtimeTool({"sub", nginx.url("/app/k9"), "a"});
+    expectEqual(unknown.status, 1);
+    expectEqual(unknown.output, "realtime: closed with 4001: Application does not exist\n");
 }
 
 TEST(a_killed_worker_costs_no_message)
@@ -167,6 +194,28 @@ TEST(a_killed_worker_costs_no_message)
     expectLacks(location.output() + pusher.output(), "missing");
     expectEqual(location.end(SIGINT), 0);
     expectEqual(pusher.end(SIGTERM), 0);
+}
+
+TEST(a_connection_that_breaks_before_its_first_message_costs_none)
+{
+    auto options = withPusher(1);
+    options.expectedErrors = {"exited on signal 9"};
+    Nginx nginx(options);
+    publish(nginx, "a", "before");
+    Running location({"sub", nginx.url("/sub/"), "a"});
+    Running pusher({"sub", nginx.url("/app/k1"), "a"});
+    eventually(
+        [&] {
+            const Json status = Json::parse(get(nginx.url("/status?format=json")).body);
+            return status.at("zones").at("main").at("subscriptions").number() == 2;
+        },
+        "both are subscribed");
+    nginx.killWorker(nginx.workers().front());
+    publish(nginx, "a", "one");
+    expectEqual(realtimeTool({"pub", nginx.url("/apps/shop"), "a", "eins"}, Credentials).status, 0);
+    location.awaitOutput("a: one");
+    pusher.awaitOutput("a: eins");
+    expectLacks(location.output(), "before");
 }
 
 TEST(a_gap_is_told)
