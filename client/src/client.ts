@@ -66,7 +66,7 @@ export class Client implements Realtime {
   private failures_ = 0; // in a row
   private timer_: any;
   private pause_: any; // the server wants no messages for a moment
-  private pauses_ = 0;
+  private pauses_ = 0; // since a message was taken; not 0 before nothing waits, so that one at a time keeps its order
   private blocked_: boolean; // WebSockets are: use HTTP
   private probe_?: Link;
   private probing_: any;
@@ -113,7 +113,7 @@ export class Client implements Realtime {
       if (this.state === 'closed') {
         this.settle_(item, 'closed', 'Closed: connect() again');
       } else if (full) {
-        this.settle_(item, 'queue-full', 'Too many messages wait: raise maxQueue, or publish less');
+        this.settle_(item, 'queue-full', 'Too many messages wait: raise maxQueue');
       } else if (new TextEncoder().encode(publishFrame(item)).length > limit) {
         this.settle_(item, 'too-large', `Larger than ${limit} bytes: send less, or a link`);
       } else {
@@ -248,8 +248,8 @@ export class Client implements Realtime {
       acknowledged_: (ref, id) => {
         const one = item(ref);
         if (one) {
-          this.pauses_ = 0;
           this.queue_.remove_(one);
+          this.pauses_ &&= +!!this.queue_.items_.size;
           one.resolve_({ id });
           this.flush_();
         }
@@ -416,7 +416,7 @@ export class Client implements Realtime {
     if (!this.connected_() || this.pause_) {
       return;
     }
-    let left = link!.window_;
+    let left = this.pauses_ ? 1 : link!.window_;
     for (const item of this.queue_.items_.values()) {
       // The server takes messages for such a channel from its subscribers: once it has answered.
       if (!left-- || (isSigned(item.channel_) && this.channels_.get(item.channel_)?.pending_)) {
@@ -429,7 +429,7 @@ export class Client implements Realtime {
       if (gone && item.adopted_) {
         this.queue_.remove_(item);
       } else if (gone || (item.tried_ && Date.now() - item.tried_ > SafeToRepeat)) {
-        this.settle_(item, 'uncertain', 'It may have been published, by another page or too long ago to repeat it');
+        this.settle_(item, 'uncertain', 'It may have been published, by another page or too long ago to repeat');
       } else {
         this.tried_(item);
         item.sent_ = true;
@@ -475,7 +475,7 @@ export class Client implements Realtime {
   // and cannot be sent now is sent by the next page.
   private leave_() {
     const { fallback, storage } = this.options_;
-    if (!fallback || !navigator.sendBeacon || (storage && !this.connected_())) {
+    if (!fallback || (storage && !this.connected_())) {
       return;
     }
     for (const item of this.queue_.items_.values()) {

@@ -252,6 +252,29 @@ test('the pause after a 429 doubles while it goes on, and begins anew once a mes
   rejectedFor(1000);
 });
 
+test('after a refusal one message goes at a time until nothing waits, and so the order holds', async t => {
+  const server = new FakeServer();
+  const rt = server.connect(t);
+  server.socket.establish();
+  const published = () => server.socket.published();
+  const receipts = [1, 2, 3].map(n => rt.publish('a', 'e', n));
+  server.socket.reject(published()[0], 429);
+  server.socket.acknowledge(published()[1]);
+  server.socket.reject(published()[2], 503);
+  receipts.push(...[4, 5].map(n => rt.publish('a', 'e', n)));
+  await eventually(() => published().length > 3, 'again');
+  for (let n = 3; n < 7; ++n) {
+    assert.equal(published().length, n + 1, 'one at a time');
+    server.socket.acknowledge(published()[n]);
+  }
+  await Promise.all(receipts);
+  assert.deepEqual(published().slice(3).map(one => one.data), ['1', '3', '4', '5']);
+  receipts.push(...[6, 7].map(n => rt.publish('a', 'e', n)));
+  assert.equal(published().length, 9, 'both at once again');
+  published().slice(7).forEach(one => server.socket.acknowledge(one));
+  await Promise.all(receipts);
+});
+
 test('close() rejects what waits', async t => {
   const server = new FakeServer();
   const rt = server.connect(t);
