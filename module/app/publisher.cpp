@@ -15,26 +15,30 @@ PublishStatus statusOf(Offer offer)
     return offer == Offer::Full ? PublishStatus::BrokerFull : PublishStatus::BrokerAway;
 }
 
-BrokerEvent brokerEvent(const App& app, const Publication& publication, const BrokerRoute& route,
-                        const ChannelPolicy& policy, const std::string& messageId)
+// All of it, see Broker::next().
+void fill(BrokerEvent& event, const App& app, const Publication& publication, const BrokerRoute& route,
+          const ChannelPolicy& policy, std::string_view messageId)
 {
-    BrokerEvent event;
     event.messageId = messageId;
     event.app = app.id;
     event.channel = publication.channel;
-    event.event = publication.event.empty() ? "message" : publication.event;
+    event.event = publication.event.empty() ? std::string_view("message") : publication.event;
     event.contentType = publication.contentType;
     event.data = publication.data;
-    event.routingKey =
-        route.routingKey ? route.routingKey->expand(app.id, publication.channel, event.event, policy.captures)
-                         : std::string(publication.channel);
+    if (route.routingKey) {
+        event.routingKey =
+            route.routingKey->expand(app.id, publication.channel, event.event, policy.captures);
+    } else {
+        event.routingKey = publication.channel;
+    }
     event.exchange = route.exchange;
+    event.node.clear();
+    event.worker.clear();
     event.userId = publication.userId;
     event.socketId = publication.origin;
     event.timeMs = publication.timeMs;
     event.token = publication.token;
     event.needsConfirm = publication.needsConfirm;
-    return event;
 }
 
 // An event's name before it has an id. A repeat under the same idempotency key gets the same one, so that whoever hears
@@ -112,11 +116,16 @@ Published Publisher::publish(const App& app, const Publication& publication)
         return published;
     }
 
-    const std::string messageId = policy.brokers->empty() ? std::string() : toString(appended.id);
+    if (policy.brokers->empty()) {
+        return published;
+    }
+    char text[MaxMessageIdBytes];
+    const std::string_view messageId(text, formatMessageId(appended.id, text));
     for (const BrokerRoute& route : *policy.brokers) {
+        Broker& broker = *find(route.broker);
+        fill(broker.next(), app, publication, route, policy, messageId);
         // Admitted above, and only this thread fills the queues.
-        Offer offer = find(route.broker)->offer(brokerEvent(app, publication, route, policy, messageId));
-        published.stores += offer == Offer::Queued ? 1 : 0;
+        published.stores += broker.offerNext() == Offer::Queued ? 1 : 0;
     }
     return published;
 }
@@ -128,7 +137,9 @@ Published Publisher::toStream(const App& app, const Publication& publication, co
     published.handBack = messageIdFor(app, publication);
     published.log = policy.log;
     for (const BrokerRoute& route : *policy.brokers) {
-        BrokerEvent event = brokerEvent(app, publication, route, policy, published.handBack);
+        Broker& broker = *find(route.broker);
+        BrokerEvent& event = broker.next();
+        fill(event, app, publication, route, policy, published.handBack);
         const bool stream = route.broker == policy.rule->stream->broker;
         if (stream && publication.token != 0) {
             event.worker = std::to_string(hub_.log(policy.log).slot);
@@ -137,7 +148,7 @@ Published Publisher::toStream(const App& app, const Publication& publication, co
             event.token = 0;
             event.needsConfirm = false;
         }
-        const Offer offer = find(route.broker)->offer(std::move(event));
+        const Offer offer = broker.offerNext();
         published.stores += offer == Offer::Queued && (stream || !publication.streamAlone) ? 1 : 0;
     }
     return published;

@@ -71,6 +71,7 @@ class Publisher {
 public:
     Publisher(Hub& hub, const std::vector<NamedBroker>& brokers) : hub_(hub), brokers_(brokers) {}
 
+    // The brokers' threads hear of it by Broker::rouse(), once for all that a turn of the event loop brings.
     Published publish(const App& app, const Publication& publication);
     // What another node has published and its brokers have got already: to the subscribers here. The key is the
     // peer's, see NewRecord::fromPeer.

@@ -48,6 +48,8 @@ struct Broker::Shared {
 
     // The event loop's own.
     bool stopped = false;
+    std::unique_ptr<PendingEvent> next; // being filled
+    bool unheard = false;               // was something offered that the thread has not been roused for?
     std::uint64_t offeredEvents = 0, offeredBytes = 0, refused = 0;
     std::uint64_t tokensOut = 0;    // completions not taken yet, those to come included
     std::uint64_t refusedInRow = 0; // since an event was taken
@@ -154,17 +156,33 @@ void Broker::noteAdmitted()
 
 Offer Broker::offer(BrokerEvent event)
 {
-    const Offer answer = admits(event.data.size());
+    next() = std::move(event);
+    const Offer answer = offerNext();
+    rouse();
+    return answer;
+}
+
+BrokerEvent& Broker::next()
+{
+    auto& next = shared_->next;
+    if (!next && !shared_->common.spent.pop(next)) {
+        next = std::make_unique<PendingEvent>();
+    }
+    return next->event;
+}
+
+Offer Broker::offerNext()
+{
+    const Offer answer = admits(shared_->next->event.data.size());
     if (answer != Offer::Queued) {
+        shared_->next.reset(); // it may be large
         refused(answer);
         return answer;
     }
-    auto pending = std::make_unique<PendingEvent>();
-    pending->bytes = costOf(event);
-    pending->event = std::move(event);
-    const auto bytes = pending->bytes;
-    const bool wanted = pending->event.token != 0;
-    if (!shared_->common.offers.push(std::move(pending))) {
+    const auto bytes = costOf(shared_->next->event);
+    shared_->next->bytes = bytes;
+    const bool wanted = shared_->next->event.token != 0;
+    if (!shared_->common.offers.push(std::move(shared_->next))) {
         ++shared_->refused; // cannot be: the ring is as long as the bound
         return Offer::Full;
     }
@@ -172,8 +190,15 @@ Offer Broker::offer(BrokerEvent event)
     ++shared_->offeredEvents;
     shared_->offeredBytes += bytes;
     shared_->tokensOut += wanted ? 1 : 0;
-    shared_->common.rouse();
+    shared_->unheard = true;
     return Offer::Queued;
+}
+
+void Broker::rouse()
+{
+    if (std::exchange(shared_->unheard, false)) {
+        shared_->common.rouse();
+    }
 }
 
 void Broker::takeCompletions(std::vector<Completion>& out)

@@ -10,8 +10,8 @@
 //            a disk on which the kernel itself hangs can (SQLite).
 // Errors     the constructor throws std::runtime_error if the thread cannot start. Afterwards nothing throws.
 // Memory     at most BrokerConfig::maxQueuedBytes of events (and one event's names), counted from offer() until they
-//            are stored or spooled, the strings and a fixed cost for each event included; and what is being read back
-//            from the spool, twice Spool::MaxBatchBytes at most.
+//            are stored or spooled, the strings and a fixed cost for each event included; what is being read back
+//            from the spool, twice Spool::MaxBatchBytes at most; and some 2 MB of small events to be filled again.
 // Delivery   at least once while the process lives, with a spool whatever dies: what the broker did not confirm is sent
 //            again after a reconnect, with the same message id, so that consumers can discard duplicates. In order,
 //            but: an event that the broker refused or returned as unroutable is sent again later; and what was
@@ -167,6 +167,12 @@ public:
     // holds until its next offer().
     Offer admits(std::size_t bytes) const;
     [[nodiscard]] Offer offer(BrokerEvent event);
+    // The same for many, without memory to be taken for each: next() is an event to be filled, every field of it, since
+    // it may be one that was stored; offerNext() offers it. The thread sleeps on until rouse(), to be called after the
+    // last.
+    BrokerEvent& next();
+    [[nodiscard]] Offer offerNext();
+    void rouse();
 
     // To be told of an answer of admits() that kept an event from being offered: it is counted, and noted once until
     // events are taken again.

@@ -44,8 +44,9 @@ struct BrokerShared {
     void rouse();
 
     SpscQueue<std::unique_ptr<PendingEvent>> offers;
-    SpscQueue<Completion> completions; // at least as long as there can be tokens: never full
-    SpscQueue<BrokerNote> notes;       // full: notes are dropped and counted
+    SpscQueue<Completion> completions;              // at least as long as there can be tokens: never full
+    SpscQueue<BrokerNote> notes;                    // full: notes are dropped and counted
+    SpscQueue<std::unique_ptr<PendingEvent>> spent; // back, to be filled again; full: they are freed
     OwnFd wakeFd;
 
     std::atomic<bool> asleep{false};
@@ -98,6 +99,7 @@ private:
     void endRetryRound();
     void complete(std::uint64_t token, bool stored);
     void release(const PendingEvent& event); // from memory
+    void reuse(Event event);
     void updateAvailable();
 
     // broker_loop_spool.cpp

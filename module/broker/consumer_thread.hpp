@@ -128,6 +128,8 @@ protected:
     virtual void onDown() {} // there was a link, and is none
     virtual Time wakeAt() const { return Time::max(); }
 
+    bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
+
     LinkType* link()
     {
         return link_ && state_ == LinkState::Up ? link_.get() : nullptr;

@@ -9,6 +9,9 @@ namespace {
 constexpr std::size_t MaxMessages =
     std::size_t{4} * PeerLink::Prefetch; // of several connections, if the event loop hangs
 constexpr std::size_t MaxSayings = 1024;
+// Messages are acknowledged together. Whoever comes next gets again what was not, and knows it by its id.
+constexpr std::chrono::milliseconds AcknowledgeAfter{20};
+constexpr std::uint64_t AcknowledgeTogether = PeerLink::Prefetch / 4;
 
 } // namespace
 
@@ -37,11 +40,7 @@ private:
 
     void beforeTurn() override
     {
-        if (link() != nullptr) {
-            if (const auto tag = receipts_.due(done.load(std::memory_order_acquire)); tag != 0) {
-                link()->acknowledge(tag);
-            }
-        }
+        acknowledge();
         // What cannot be said now is forgotten: whoever connects tells all anew.
         std::string body;
         while (sayings.pop(body)) {
@@ -51,10 +50,39 @@ private:
         }
     }
 
+    Time wakeAt() const override { return acknowledgeAt_; }
+
+    void onDown() override { acknowledgeAt_ = Time::max(); }
+
+    void acknowledge()
+    {
+        std::uint64_t receipt = done.load(std::memory_order_acquire);
+        if (receipt == handedOver_) { // nothing that came before the node's own is open
+            receipt = std::max(receipt, own_);
+        }
+        const Time now = LinkClock::now();
+        const bool many = receipt > acknowledged_ && receipt - acknowledged_ >= AcknowledgeTogether;
+        if (link() == nullptr || !(many || now >= acknowledgeAt_ || stopping())) {
+            return;
+        }
+        if (const auto tag = receipts_.due(receipt); tag != 0) {
+            link()->acknowledge(tag);
+        }
+        acknowledged_ = receipt;
+        acknowledgeAt_ = receipt < std::max(handedOver_, own_) ? now + AcknowledgeAfter : Time::max();
+    }
+
     void onPeerMessage(std::unique_ptr<PeerMessage> message) override
     {
         if (message->tag != 0) {
             message->receipt = receipts_.of(message->tag);
+            acknowledgeAt_ = std::min(acknowledgeAt_, LinkClock::now() + AcknowledgeAfter);
+            // The event loop has no use for what this node itself has published.
+            if (message->kind == PeerMessage::Kind::Event && message->node == config_.node) {
+                own_ = message->receipt;
+                return;
+            }
+            handedOver_ = message->receipt;
         }
         if (!messages.push(std::move(message))) {
             // More connections than one have filled it: not to be lost, so begin anew once there is room.
@@ -69,6 +97,8 @@ private:
     }
 
     Receipts receipts_;
+    std::uint64_t handedOver_ = 0, own_ = 0, acknowledged_ = 0; // the last receipts
+    Time acknowledgeAt_ = Time::max();
 };
 
 PeerFeed::PeerFeed(BrokerConfig config, BrokerWakeUp& wakeUp)
@@ -103,7 +133,10 @@ void PeerFeed::done(std::uint64_t receipt)
 {
     if (loop_) {
         loop_->done.store(receipt, std::memory_order_release);
-        loop_->rouse();
+        if (receipt - roused_ >= AcknowledgeTogether) {
+            roused_ = receipt;
+            loop_->rouse();
+        }
     }
 }
 

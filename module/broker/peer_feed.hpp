@@ -26,7 +26,7 @@ public:
     PeerFeed(const PeerFeed&) = delete;
     PeerFeed& operator=(const PeerFeed&) = delete;
 
-    // Appends at most `most` messages; false: there are no more.
+    // Appends at most `most` messages, this node's own events left out; false: there are no more.
     bool take(std::vector<std::unique_ptr<PeerMessage>>& out, std::size_t most);
     // The message with this receipt, and all that were taken before it, need not come again.
     void done(std::uint64_t receipt);
@@ -45,6 +45,7 @@ private:
     class Loop;
     BrokerConfig config_;
     std::unique_ptr<Loop> loop_;
+    std::uint64_t roused_ = 0; // the receipt that the thread was last roused for
 };
 
 } // namespace realtime

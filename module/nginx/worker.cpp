@@ -50,7 +50,7 @@ std::int64_t Worker::nowMs()
 Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     : cycle_(cycle), conf_(conf), counters_(ownWords_), activity_(*this), readBuffer_(new char[ReadBytes]),
       tick_([this] { onTick(); }), turnEnd_([this] { onTurnEnd(); }), nextTurn_([this] { onNextTurn(); }),
-      drain_([this] { onDrain(); })
+      drain_([this] { onDrain(); }), rouseBrokers_([this] { rouseBrokers(); })
 {
     openLogs();
     openBrokers();
@@ -233,6 +233,9 @@ Published Worker::relay(const App& app, const Publication& publication)
 Published Worker::publish(const App& app, const Publication& publication)
 {
     Published published = publisher_->publish(app, withFlags(app, publication));
+    if (published.stores > 0) {
+        rouseBrokers_.atTurnEnd(); // before drainSoon(): the longer way first
+    }
     if (!published.handBack.empty() && publication.token != 0) {
         ordered_->expect(app, publication.channel, published, publication.token);
     }
@@ -338,6 +341,13 @@ void Worker::forget(Outlet& outlet)
 }
 
 // --- brokers ----------------------------------------------------------------------------------------------------
+
+void Worker::rouseBrokers()
+{
+    for (NamedBroker& one : brokers_) {
+        one.broker->rouse();
+    }
+}
 
 bool Worker::storing() const
 {

@@ -136,6 +136,7 @@ private:
     static Publication withFlags(const App& app, const Publication& publication);
     void onLogEvent();
     void onBrokerEvent();
+    void rouseBrokers();
     void onTick();
     void onTurnEnd();
     void onNextTurn();
@@ -186,6 +187,7 @@ private:
     Callback turnEnd_;
     Callback nextTurn_;
     Callback drain_;
+    Callback rouseBrokers_;
 };
 
 } // namespace realtime

@@ -25,6 +25,7 @@ struct FakeStore {
     bool blocked = false;
     bool breaks = false; // once
     bool throws = false; // once
+    bool sleeps = false; // the link asks for no turn of itself
     bool lasting = false;
     std::size_t window = 1'000;
     std::set<std::string> away; // servers
@@ -33,6 +34,7 @@ struct FakeStore {
 
     std::vector<std::string> submitted, stored; // ids, over all links
     std::vector<std::string> attempts;          // servers
+    std::size_t turns = 0;
 
     template <class Change> void with(Change change)
     {
@@ -70,6 +72,7 @@ public:
     LinkState turn(LinkClock::time_point) override
     {
         const std::lock_guard lock(store_.mutex);
+        ++store_.turns;
         if (std::exchange(store_.throws, false)) {
             throw std::runtime_error("the store threw");
         }
@@ -98,7 +101,11 @@ public:
         return state_;
     }
     const LinkFault& fault() const override { return fault_; }
-    LinkInterest interest() const override { return {-1, 0, LinkClock::now() + 1ms}; }
+    LinkInterest interest() const override
+    {
+        const bool sleeps = store_.get([](auto& s) { return s.sleeps; });
+        return {-1, 0, sleeps ? LinkClock::time_point::max() : LinkClock::now() + 1ms};
+    }
     std::size_t room() const override
     {
         return state_ == LinkState::Up && pending_.size() < window_ ? window_ - pending_.size() : 0;
@@ -188,6 +195,79 @@ TEST(events_are_stored_in_order_and_complete_in_order)
     assert_int_equal(loop.broker.stats().offered, 100);
     assert_int_equal(loop.broker.stats().queuedEvents, 0);
     assert_int_equal(loop.broker.stats().queuedBytes, 0);
+}
+
+TEST(the_thread_sleeps_until_it_is_roused_for_all_that_was_offered)
+{
+    FakeStore store;
+    Loop loop(amqpConfig(), store.factory());
+    eventually("up", [&] { return loop.broker.stats().state == BrokerState::Up; });
+    store.with([](auto& s) { s.sleeps = true; });
+    std::this_thread::sleep_for(20ms);
+    const auto turns = [&] { return store.get([](auto& s) { return s.turns; }); };
+    const std::size_t before = turns();
+    for (int i = 1; i <= 10; ++i) {
+        loop.broker.next() = makeEvent(std::to_string(i), static_cast<std::uint64_t>(i));
+        assert_true(loop.broker.offerNext() == Offer::Queued);
+        std::this_thread::sleep_for(1ms);
+    }
+    assert_int_equal(turns(), before);
+    loop.broker.rouse();
+    loop.awaitCompletions(10);
+    assert_true(store.storedIds() == ids(1, 10));
+}
+
+TEST(small_events_that_were_stored_are_filled_again)
+{
+    FakeStore store;
+    Loop loop(amqpConfig(), store.factory());
+    for (const std::size_t bytes : {1'000, 100'000}) {
+        BrokerEvent event = makeEvent(std::to_string(bytes), bytes);
+        event.data.assign(bytes, 'x');
+        assert_true(loop.broker.offer(std::move(event)) == Offer::Queued);
+        eventually("stored and forgotten", [&] {
+            loop.take();
+            return loop.broker.stats().confirmed > 0 && loop.broker.stats().queuedEvents == 0;
+        });
+        std::this_thread::sleep_for(20ms); // until it is back
+        const std::size_t kept = loop.broker.next().data.capacity();
+        assert_true(bytes == 1'000 ? kept >= bytes : kept < bytes);
+    }
+    // It counts anew.
+    for (int round = 1; round <= 3; ++round) {
+        loop.offer(std::to_string(round), static_cast<std::uint64_t>(round));
+        loop.awaitCompletions(2 + static_cast<std::size_t>(round));
+        eventually("released", [&] { return loop.broker.stats().queuedBytes == 0; });
+    }
+    assert_true(loop.storedTokens() == 5);
+}
+
+TEST(with_many_in_flight_the_thread_does_not_wake_up_for_each)
+{
+    constexpr std::size_t InFlight = 500, More = 100;
+    std::size_t turns = More;
+    for (int attempt = 0; attempt < 50 && turns >= More / 2; ++attempt) {
+        FakeStore store;
+        store.confirms = false;
+        store.sleeps = true;
+        store.window = InFlight;
+        BrokerConfig config = amqpConfig();
+        config.drain = 0ms;
+        Loop loop(config, store.factory());
+        eventually("up", [&] { return loop.broker.stats().state == BrokerState::Up; });
+        for (std::size_t i = 0; i < InFlight; ++i) {
+            loop.offer("a" + std::to_string(i));
+        }
+        eventually("submitted", [&] { return store.submittedIds().size() == InFlight; });
+        turns = store.get([](auto& s) { return s.turns; });
+        for (std::size_t i = 0; i < More; ++i) { // each would find it asleep
+            loop.offer("b" + std::to_string(i));
+            std::this_thread::sleep_for(100us);
+        }
+        turns = store.get([&](auto& s) { return s.turns - turns; });
+    }
+    // On a machine that is so busy that nothing is confirmed in time, it is right to look at each: hence the attempts.
+    assert_true(turns < More / 2);
 }
 
 TEST(events_without_a_token_complete_silently)

@@ -2,6 +2,8 @@
 
 #include "load/broker_load.hpp"
 
+#include "broker/peer_link.hpp"
+
 #if __has_include(<rabbitmq-c/tcp_socket.h>)
 #include <rabbitmq-c/tcp_socket.h>
 #else
@@ -9,6 +11,8 @@
 #endif
 
 #include <algorithm>
+#include <array>
+#include <poll.h>
 #include <stdexcept>
 #include <sys/time.h>
 
@@ -104,7 +108,6 @@ void BareAmqp::send(const BrokerEvent& event)
     }
 }
 
-// One frame; false if there is none.
 bool BareAmqp::pump(bool wait)
 {
     amqp_frame_t frame;
@@ -121,6 +124,80 @@ bool BareAmqp::pump(bool wait)
     // Good enough for one queue, whose confirms come in order.
     confirmed_ = std::max<std::size_t>(confirmed_, ack.delivery_tag - base_);
     return true;
+}
+
+void BareAmqp::consume(const std::string& queue, std::uint16_t prefetch)
+{
+    amqp_connection_state_t connection = connection_.get();
+    const amqp_bytes_t exchange = amqpBytes(config_.exchange.name), name = amqpBytes(queue);
+    std::array<amqp_table_entry_t, 3> arguments{
+        trueEntry("x-single-active-consumer"),
+        tableEntry("x-expires", std::int64_t{PeerLink::QueueExpiry.count()}),
+        tableEntry("x-max-length", PeerLink::QueueLength),
+    };
+    amqp_exchange_declare(connection, 1, exchange, amqpBytes(config_.exchange.type), 0, 1, 0, 0,
+                          amqp_empty_table);
+    check(amqp_get_rpc_reply(connection), "exchange.declare");
+    amqp_queue_declare(connection, 1, name, 0, 1, 0, 0,
+                       {static_cast<int>(arguments.size()), arguments.data()});
+    check(amqp_get_rpc_reply(connection), "queue.declare");
+    amqp_queue_bind(connection, 1, name, exchange, amqp_cstring_bytes("#"), amqp_empty_table);
+    check(amqp_get_rpc_reply(connection), "queue.bind");
+    amqp_basic_qos(connection, 1, 0, prefetch, 0);
+    check(amqp_get_rpc_reply(connection), "basic.qos");
+    amqp_basic_consume(connection, 1, name, amqp_empty_bytes, 0, 0, 0, amqp_empty_table);
+    check(amqp_get_rpc_reply(connection), "basic.consume");
+}
+
+bool BareAmqp::take()
+{
+    amqp_envelope_t envelope;
+    const timeval none{0, 0};
+    amqp_maybe_release_buffers(connection_.get());
+    const amqp_rpc_reply_t reply = amqp_consume_message(connection_.get(), &envelope, &none, 0);
+    if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && reply.library_error == AMQP_STATUS_TIMEOUT) {
+        return false;
+    }
+    check(reply, "a delivery");
+    const int acked = amqp_basic_ack(connection_.get(), 1, envelope.delivery_tag, 0);
+    amqp_destroy_envelope(&envelope);
+    if (acked != AMQP_STATUS_OK) {
+        fail("basic.ack failed");
+    }
+    return true;
+}
+
+int BareAmqp::fd() const
+{
+    return amqp_get_sockfd(connection_.get());
+}
+
+std::vector<double> bareHop(const BrokerConfig& config, std::size_t count, std::size_t bytes,
+                            std::chrono::nanoseconds interval, std::chrono::nanoseconds nap)
+{
+    BareAmqp publisher(config), here(config), there(config);
+    here.consume(config.exchange.name + ".here", PeerLink::Prefetch);
+    there.consume(config.exchange.name + ".there", PeerLink::Prefetch);
+    const timespec patience{0, static_cast<long>(nap.count())};
+    std::vector<double> latencies;
+    const auto start = Clock::now();
+    for (std::size_t sent = 0; latencies.size() < count;) {
+        Loop::checkInterrupted();
+        pollfd fds[] = {{publisher.fd(), POLLIN, 0}, {here.fd(), POLLIN, 0}, {there.fd(), POLLIN, 0}};
+        ppoll(fds, std::size(fds), &patience, nullptr);
+        while (there.take()) { // all of one publisher, and so in its order
+            const auto planned = start + latencies.size() * interval;
+            latencies.push_back(std::chrono::duration<double, std::milli>(Clock::now() - planned).count());
+        }
+        while (here.take()) {
+        }
+        while (publisher.pump(false)) {
+        }
+        for (; sent < count && Clock::now() >= start + sent * interval; ++sent) {
+            publisher.send(makeEvent(sent, bytes));
+        }
+    }
+    return latencies;
 }
 
 } // namespace realtime::bench

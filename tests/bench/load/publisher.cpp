@@ -21,7 +21,7 @@ std::size_t bodyBytes(std::string_view head)
 
 } // namespace
 
-void Publisher::post(std::string_view path, std::string_view body)
+std::string Publisher::postRequest(std::string_view path, std::string_view body)
 {
     std::string request = "POST ";
     request += path;
@@ -29,14 +29,18 @@ void Publisher::post(std::string_view path, std::string_view body)
     request += std::to_string(body.size());
     request += "\r\n\r\n";
     request += body;
-    waiting_ = true;
-    send(request);
+    return request;
 }
 
 void Publisher::get(std::string_view path)
 {
+    request("GET " + std::string(path) + " HTTP/1.1\r\nHost: bench\r\n\r\n");
+}
+
+void Publisher::request(std::string_view bytes)
+{
     waiting_ = true;
-    send("GET " + std::string(path) + " HTTP/1.1\r\nHost: bench\r\n\r\n");
+    send(bytes);
 }
 
 void Publisher::received(std::span<char> bytes)
@@ -57,6 +61,7 @@ void Publisher::received(std::span<char> bytes)
     }
     waiting_ = false;
     answer_.clear();
+    answered();
 }
 
 std::vector<std::unique_ptr<Publisher>> connectPublishers(Loop& loop, std::uint16_t port, std::size_t count)

@@ -14,14 +14,18 @@ class Publisher : public Socket {
 public:
     Publisher(Loop& loop, std::uint16_t port, unsigned source = 0) : Socket(loop, port, source) {}
 
-    void post(std::string_view path, std::string_view body);
+    static std::string postRequest(std::string_view path, std::string_view body);
+
+    void post(std::string_view path, std::string_view body) { request(postRequest(path, body)); }
     void get(std::string_view path);
+    void request(std::string_view bytes); // a whole one
 
     bool idle() const { return !waiting_; } // the last request was answered
     int status() const { return status_; }  // of the last answer
 
 protected:
     void received(std::span<char> bytes) override;
+    virtual void answered() {} // idle() again; may request the next
 
 private:
     bool waiting_ = false;

@@ -1,9 +1,12 @@
 #include "scenario/scenarios.hpp"
 
+#include "load/bare_amqp.hpp"
+#include "load/message.hpp"
 #include "load/schedule.hpp"
 #include "scenario/rabbitmq.hpp"
 #include "serve/nginx_server.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <thread>
 
@@ -14,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto Interval = 2ms; // 500 publishes a second
+constexpr auto Nap = 100us;    // of the load generators
 constexpr double MostMilliseconds = 10;
 
 void waitUntilHearing(const NginxServer& server)
@@ -28,17 +32,21 @@ void waitUntilHearing(const NginxServer& server)
 }
 
 // The deliveries' latencies, from A to the subscribers of `to`.
-Percentiles deliveries(const NginxServer& a, const NginxServer& to, const Options& options)
-{
-    Schedule schedule({a, to, Interval, 16, 10, 100us});
-    schedule.run(250);
-    Percentiles latencies;
-    for (int round = 0; round < (options.quick ? 1 : 5); round++) {
-        schedule.run(options.quick ? 250 : 5'000);
-        latencies.add(schedule.deliveries);
+class Hop {
+public:
+    Hop(const NginxServer& a, const NginxServer& to) : schedule_({a, to, Interval, 16, 10, Nap})
+    {
+        schedule_.run(250);
     }
-    return latencies;
-}
+    const std::vector<double>& round(std::size_t count)
+    {
+        schedule_.run(count);
+        return schedule_.deliveries;
+    }
+
+private:
+    Schedule schedule_;
+};
 
 } // namespace
 
@@ -54,13 +62,33 @@ void cluster(const Options& options, Report& report)
     const NginxServer a(setup), b(setup);
     waitUntilHearing(a);
     waitUntilHearing(b);
-    const Percentiles hop = deliveries(a, b, options);
-    const Percentiles same = deliveries(a, a, options);
-    const std::string scenario = "cluster, 500 a second";
-    report.add({scenario, "the same node, p50", median(same.p50), "ms", {}, {}, {}, {}});
-    report.add({scenario, "the same node, p99", median(same.p99), "ms", {}, {}, {}, {}});
-    report.add({scenario, "another node, p50", median(hop.p50), "ms", {}, {}, {}, {}});
-    report.add({scenario, "another node, p99", median(hop.p99), "ms", {}, {}, {}, MostMilliseconds});
+    BrokerConfig bare = rabbitMqConfig("classic");
+    bare.exchange.name = "bench.bare";
+    const std::size_t count = options.quick ? 250 : 5'000;
+    const int rounds = options.quick ? 1 : 5;
+    Percentiles yardstick, hop, same;
+    {
+        Hop toB(a, b);
+        for (int round = 0; round < rounds; round++) {
+            yardstick.add(bareHop(bare, count, MessageBytes, Interval, Nap));
+            hop.add(toB.round(count));
+        }
+    }
+    Hop toA(a, a);
+    for (int round = 0; round < rounds; round++) {
+        same.add(toA.round(count));
+    }
+    const auto add = [&](const char* subject, const std::vector<double>& values,
+                         std::optional<double> atMost = {}) {
+        const auto [low, high] = std::minmax_element(values.begin(), values.end());
+        report.add({"cluster, 500 a second", subject, median(values), "ms", *low, *high, {}, atMost});
+    };
+    add("the same node, p50", same.p50);
+    add("the same node, p99", same.p99);
+    add("bare rabbitmq-c, p50", yardstick.p50);
+    add("bare rabbitmq-c, p99", yardstick.p99);
+    add("another node, p50", hop.p50);
+    add("another node, p99", hop.p99, MostMilliseconds);
 }
 
 } // namespace realtime::bench
