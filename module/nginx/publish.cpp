@@ -13,6 +13,7 @@
 #include "base/json_text.hpp"
 #include "base/message_id.hpp"
 
+#include <charconv>
 #include <memory>
 
 extern "C" void
@@ -39,14 +40,25 @@ ngx_int_t refuseForNow(ngx_http_request_t* r, std::string_view message)
     return respondError(r, NGX_HTTP_SERVICE_UNAVAILABLE, message);
 }
 
+ngx_str_t formatted(ngx_pool_t* pool, const MessageId& id)
+{
+    char text[MaxMessageIdBytes];
+    return copyTo(pool, {text, formatMessageId(id, text)});
+}
+
 ngx_int_t answer(ngx_http_request_t* r, ngx_uint_t status, const Published& published)
 {
     RequestContext& context = contextOf(r);
-    std::string body = "{\"id\":\"";
+    std::string body;
+    body.reserve(256); // once, for all but the longest names
+    body += "{\"id\":\"";
     body += view(context.messageId);
     body += "\",\"channel\":";
     appendJsonString(body, view(context.channel));
-    body += ",\"subscribers\":" + std::to_string(published.subscribers) + "}\n";
+    body += ",\"subscribers\":";
+    char digits[NGX_INT_T_LEN];
+    body.append(digits, std::to_chars(digits, digits + sizeof(digits), published.subscribers).ptr);
+    body += "}\n";
     return respond(r, status, "application/json", body);
 }
 
@@ -84,7 +96,7 @@ public:
         published_.id = id;
         published_.subscribers = subscribers;
         RequestContext& context = contextOf(request_);
-        context.messageId = copyTo(request_->pool, toString(id));
+        context.messageId = formatted(request_->pool, id);
         context.subscribers = subscribers;
     }
 
@@ -189,7 +201,7 @@ ngx_int_t publishBody(ngx_http_request_t* r)
         return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than the realtime_zone can take");
     }
     if (!ordered) {
-        context.messageId = copyTo(r->pool, toString(published.id));
+        context.messageId = formatted(r->pool, published.id);
         context.subscribers = published.subscribers;
     }
     if (pending != nullptr && published.stores > 0) {

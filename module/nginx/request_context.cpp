@@ -26,7 +26,6 @@ std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& c
     context.app = borrow(conf.app->app.id);
 
     std::vector<std::string_view> channels;
-    std::string joined;
     auto* values = static_cast<ngx_http_complex_value_t*>(conf.channels->elts);
     for (ngx_http_complex_value_t& value : std::span(values, conf.channels->nelts)) {
         std::string_view channel = view(evaluate(r, &value));
@@ -35,9 +34,16 @@ std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& c
             return {};
         }
         channels.push_back(channel);
-        joined += (joined.empty() ? "" : ",") + std::string(channel);
     }
-    context.channel = channels.size() == 1 ? borrow(channels.front()) : copyTo(r->pool, joined);
+    if (channels.size() == 1) {
+        context.channel = borrow(channels.front());
+        return channels;
+    }
+    std::string joined;
+    for (std::string_view channel : channels) {
+        joined.append(joined.empty() ? "" : ",").append(channel);
+    }
+    context.channel = copyTo(r->pool, joined);
     return channels;
 }
 
