@@ -25,6 +25,7 @@ constexpr Scenario Scenarios[] = {
     {"fan-out", fanOut},      {"channels", channels}, {"workers", workers}, {"memory", memory},
     {"handshake", handshake}, {"publish", publish},   {"latency", latency}, {"pusher", pusher},
     {"sqlite", sqlite},       {"confirms", confirms}, {"cluster", cluster}, {"spool", spool},
+    {"deflate", deflate},
 };
 
 void usage()

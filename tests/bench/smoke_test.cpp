@@ -51,6 +51,11 @@ TEST(publish_runs)
     run("publish");
 }
 
+TEST(deflate_runs)
+{
+    run("deflate");
+}
+
 TEST(sqlite_runs)
 {
     run("sqlite");
