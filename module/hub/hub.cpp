@@ -360,12 +360,7 @@ void Hub::deliver(Batch& batch, Subscription& subscription)
             std::find(batch.origins.begin(), batch.origins.end(), subscriber.skips()) != batch.origins.end();
     }
     if (some) {
-        for (std::size_t i = 0; i < batch.records.size(); i++) {
-            if (isDue(subscription, batch.records[i], batch.origins[i])) {
-                enqueueLive(subscription, batch.records[i],
-                            encode(subscriber.encoding(), {&batch.records[i], 1}));
-            }
-        }
+        deliverSome(batch, subscription);
         return;
     }
 
@@ -393,6 +388,17 @@ bool Hub::isDue(Subscription& subscription, const LogRecord& record, ConnectionI
     }
     subscription.lastOffset = record.id.offset;
     return origin == 0 || origin != subscription.subscriber->skips();
+}
+
+// Those of them that are for this subscriber, which is the only one to get just these.
+void Hub::deliverSome(const Batch& batch, Subscription& subscription)
+{
+    for (std::size_t i = 0; i < batch.records.size(); i++) {
+        if (isDue(subscription, batch.records[i], batch.origins[i])) {
+            enqueueLive(subscription, batch.records[i],
+                        encode(subscription.subscriber->encoding(), {&batch.records[i], 1}));
+        }
+    }
 }
 
 // One record. True: there was something to send.

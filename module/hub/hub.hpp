@@ -190,6 +190,7 @@ private:
     Batch& batchOf(LocalChannel& channel);
     void deliverBatches();
     void deliver(Batch& batch, Subscription& subscription);
+    void deliverSome(const Batch& batch, Subscription& subscription);
     // Marks the record as seen. Is it to be sent?
     static bool isDue(Subscription& subscription, const LogRecord& record, ConnectionId origin);
     bool enqueueOne(Subscription& subscription, const FramePtr& frame);

@@ -25,7 +25,7 @@ constexpr Scenario Scenarios[] = {
     {"fan-out", fanOut},      {"channels", channels}, {"workers", workers},   {"memory", memory},
     {"handshake", handshake}, {"publish", publish},   {"latency", latency},   {"pusher", pusher},
     {"reload", reload},       {"sqlite", sqlite},     {"confirms", confirms}, {"cluster", cluster},
-    {"spool", spool},
+    {"spool", spool},         {"deflate", deflate},
 };
 
 void usage()

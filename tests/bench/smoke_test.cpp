@@ -56,6 +56,11 @@ TEST(reload_runs)
     run("reload");
 }
 
+TEST(deflate_runs)
+{
+    run("deflate");
+}
+
 TEST(sqlite_runs)
 {
     run("sqlite");

@@ -34,6 +34,21 @@ void checkList(std::string_view list)
     }
 }
 
+// What is accepted are offers of permessage-deflate, whatever stands around them.
+void checkExtensions(std::string_view list)
+{
+    const auto chosen = chooseExtension(list);
+    if (!chosen) {
+        return;
+    }
+    const std::string better = "permessage-deflate," + std::string(list);
+    const std::string worse = std::string(list) + ",permessage-deflate;server_max_window_bits=8";
+    CHECK(chosen->empty() || list.find("permessage-deflate") != std::string_view::npos);
+    CHECK(!chooseExtension(better)->empty());
+    CHECK(chooseExtension(worse) == chosen);
+    CHECK(!chooseExtension(std::string(list) + ",;"));
+}
+
 void checkOrigins(std::string_view origin, std::string_view host)
 {
     const bool valid = validOrigin(origin);
@@ -66,7 +81,8 @@ std::vector<std::string> seeds()
             "keep-alive, Upgrade\nhttp://example.com:80\nEXAMPLE.com",
             "a;x=\"1,\\\"2\";q=0,\t,b\nhttp://[::1]:8080\n[::1]:8080",
             "text/event-stream;q=0.000\nhttps://evil.org/.example.com\nevil.org:443",
-            "dGhlIHNhbXBsZSBub25jZQ==\nnull\nnull"};
+            "dGhlIHNhbXBsZSBub25jZQ==\nnull\nnull",
+            "foo; a=\"b\\c\", permessage-deflate; client_max_window_bits; server_max_window_bits=12\n\n"};
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
@@ -74,6 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Input in(data, size);
     const std::string_view list = in.line(), origin = in.line(), host = in.rest();
     checkList(list);
+    checkExtensions(list);
     checkOrigins(origin, host);
     if (ws::validKey(list)) {
         CHECK(ws::acceptKey(list).size() == 28);

@@ -8,6 +8,8 @@ namespace realtime::bench {
 // CPU time per delivered message.
 void fanOut(const Options& options,
             Report& report); // one channel, 1,000 subscribers: 1 and 16 publishes in flight
+void deflate(const Options& options,
+             Report& report); // the same, 1 KB of JSON: with compression, beside without
 void channels(const Options& options, Report& report); // 10,000 channels of one subscriber each
 void workers(const Options& options, Report& report);  // two workers: nothing lost, doubled or out of order
 
