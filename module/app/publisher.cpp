@@ -130,6 +130,10 @@ Published Publisher::toStream(const App& app, const Publication& publication, co
     for (const BrokerRoute& route : *policy.brokers) {
         BrokerEvent event = brokerEvent(app, publication, route, policy, published.handBack);
         const bool stream = route.broker == policy.rule->stream->broker;
+        if (stream) {
+            const std::uint64_t life = hub_.log(policy.log).log.streamLife(policy.stream.identity);
+            event.life = life != 0 ? std::to_string(life) : std::string();
+        }
         if (stream && publication.token != 0) {
             event.worker = std::to_string(hub_.log(policy.log).slot);
         }
