@@ -34,6 +34,7 @@ void fill(BrokerEvent& event, const App& app, const Publication& publication, co
     event.exchange = route.exchange;
     event.node.clear();
     event.worker.clear();
+    event.life.clear();
     event.userId = publication.userId;
     event.socketId = publication.origin;
     event.timeMs = publication.timeMs;
@@ -141,6 +142,10 @@ Published Publisher::toStream(const App& app, const Publication& publication, co
         BrokerEvent& event = broker.next();
         fill(event, app, publication, route, policy, published.handBack);
         const bool stream = route.broker == policy.rule->stream->broker;
+        if (stream) {
+            const std::uint64_t life = hub_.log(policy.log).log.streamLife(policy.stream.identity);
+            event.life = life != 0 ? std::to_string(life) : std::string();
+        }
         if (stream && publication.token != 0) {
             event.worker = std::to_string(hub_.log(policy.log).slot);
         }

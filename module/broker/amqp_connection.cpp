@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint32_t FrameMax = 131'072;
-constexpr std::uint16_t MaxChannels = 2;
+constexpr std::uint16_t MaxChannels = 3;
 constexpr int MaxReads = 64; // a turn; the rest is read in the next
 constexpr std::size_t MaxReplyText = 400;
 

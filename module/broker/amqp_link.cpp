@@ -12,41 +12,14 @@ namespace {
 constexpr amqp_channel_t Channel = 1;
 // Together with five short strings these fit into the smallest frame that AMQP allows.
 constexpr std::size_t MaxHeader = 512;
+constexpr std::chrono::seconds DeclareAgainAfter{1};
 
 } // namespace
 
 AmqpLink::AmqpLink(const BrokerConfig& config, const BrokerServer& server, LinkOwner& owner)
-    : config_(config), owner_(owner), connection_(config, server, *this)
+    : config_(config), owner_(owner), connection_(config, server, *this),
+      declarations_(amqpDeclarations(config))
 {
-    planDeclarations();
-}
-
-void AmqpLink::planDeclarations()
-{
-    using Kind = Declaration::Kind;
-    std::vector<const ExchangeConfig*> exchanges{&config_.exchange};
-    for (const auto& exchange : config_.moreExchanges) {
-        exchanges.push_back(&exchange);
-    }
-    for (const auto* exchange : exchanges) {
-        if (!exchange->name.empty()) { // the default exchange is always there
-            declarations_.push_back({Kind::Exchange, exchange->name, exchange->type});
-        }
-    }
-    for (const auto& queue : config_.queues) {
-        declarations_.push_back(
-            {.kind = Kind::Queue, .name = queue.name, .argument = queue.type, .queue = &queue});
-        const auto& name = queue.exchange.empty() ? config_.exchange.name : queue.exchange;
-        if (name.empty()) {
-            continue; // which binds every queue by its name
-        }
-        const auto exchange = std::find_if(exchanges.begin(), exchanges.end(),
-                                           [&](const auto* one) { return one->name == name; });
-        const bool byHeaders = exchange != exchanges.end() && (*exchange)->type == "headers";
-        for (const auto& key : queue.bindings) {
-            declarations_.push_back({Kind::Binding, queue.name, key, name, byHeaders, &queue});
-        }
-    }
 }
 
 LinkState AmqpLink::turn(LinkClock::time_point now)
@@ -94,7 +67,7 @@ std::size_t AmqpLink::room() const
 void AmqpLink::submit(std::uint64_t handle, const BrokerEvent& event)
 {
     const auto messageId = cut(event.messageId, MaxShortString, "message id");
-    std::array<amqp_table_entry_t, 5> headers{
+    std::array<amqp_table_entry_t, 6> headers{
         tableEntry("channel", cut(event.channel, MaxHeader, "channel")),
         tableEntry("node", cut(config_.node, MaxHeader, "node")),
     };
@@ -107,6 +80,9 @@ void AmqpLink::submit(std::uint64_t handle, const BrokerEvent& event)
     }
     if (!event.worker.empty()) {
         headers[count++] = tableEntry("worker", event.worker);
+    }
+    if (!event.life.empty()) {
+        headers[count++] = tableEntry("life", event.life);
     }
 
     amqp_basic_properties_t properties{};
@@ -195,7 +171,7 @@ void AmqpLink::onMethod(amqp_channel_t channel, const amqp_method_t& method)
 void AmqpLink::declareNext()
 {
     if (declared_ < declarations_.size()) {
-        if (!declare(declarations_[declared_])) {
+        if (!declare(connection_, Channel, declarations_[declared_])) {
             connection_.fail(describe(declarations_[declared_]) + ": a name is longer than AMQP allows",
                              true);
         }
@@ -206,85 +182,6 @@ void AmqpLink::declareNext()
     if (!connection_.send(Channel, AMQP_CONFIRM_SELECT_METHOD, &select)) {
         connection_.fail("cannot ask for confirms");
     }
-}
-
-bool AmqpLink::declare(const Declaration& declaration)
-{
-    if (declaration.name.size() > MaxShortString || declaration.argument.size() > MaxShortString) {
-        return false;
-    }
-    switch (declaration.kind) {
-    case Declaration::Kind::Exchange: {
-        amqp_exchange_declare_t exchange{};
-        exchange.exchange = amqpBytes(declaration.name);
-        exchange.type = amqpBytes(declaration.argument);
-        exchange.durable = 1;
-        return connection_.send(Channel, AMQP_EXCHANGE_DECLARE_METHOD, &exchange);
-    }
-    case Declaration::Kind::Queue:
-        return declareQueue(*declaration.queue);
-    case Declaration::Kind::Binding:
-        return bindQueue(declaration);
-    }
-    return false;
-}
-
-bool AmqpLink::declareQueue(const QueueConfig& config)
-{
-    std::vector<amqp_table_entry_t> entries{tableEntry("x-queue-type", config.type)};
-    for (const auto& argument : config.arguments) {
-        amqp_table_entry_t entry = trueEntry(argument.name);
-        if (const auto* text = std::get_if<std::string>(&argument.value)) {
-            entry = tableEntry(argument.name, *text);
-        } else if (const auto* number = std::get_if<std::int64_t>(&argument.value)) {
-            entry = tableEntry(argument.name, *number);
-        } else {
-            entry.value.value.boolean = std::get<bool>(argument.value) ? 1 : 0;
-        }
-        entries.push_back(entry);
-    }
-    amqp_queue_declare_t queue{};
-    queue.queue = amqpBytes(config.name);
-    queue.durable = 1;
-    queue.arguments = {static_cast<int>(entries.size()), entries.data()};
-    return connection_.send(Channel, AMQP_QUEUE_DECLARE_METHOD, &queue);
-}
-
-bool AmqpLink::bindQueue(const Declaration& declaration)
-{
-    amqp_queue_bind_t binding{};
-    binding.queue = amqpBytes(declaration.name);
-    binding.exchange = amqpBytes(declaration.exchange);
-    if (!declaration.byHeaders || declaration.argument == "#") {
-        binding.routing_key = amqpBytes(declaration.argument);
-        return connection_.send(Channel, AMQP_QUEUE_BIND_METHOD, &binding);
-    }
-    std::vector<amqp_table_entry_t> entries{tableEntry("x-match", "all")};
-    for (std::string_view rest = declaration.argument; !rest.empty();) {
-        const auto end = std::min(rest.find(','), rest.size());
-        const auto pair = rest.substr(0, end);
-        const auto colon = std::min(pair.find(':'), pair.size());
-        entries.push_back(tableEntry(pair.substr(0, colon), pair.substr(std::min(colon + 1, pair.size()))));
-        rest.remove_prefix(std::min(end + 1, rest.size()));
-    }
-    binding.arguments = {static_cast<int>(entries.size()), entries.data()};
-    return connection_.send(Channel, AMQP_QUEUE_BIND_METHOD, &binding);
-}
-
-std::string AmqpLink::describe(const Declaration& declaration) const
-{
-    const auto& name = declaration.name;
-    const auto& argument = declaration.argument;
-    switch (declaration.kind) {
-    case Declaration::Kind::Exchange:
-        return "declaring exchange \"" + name + "\" (" + argument + ", durable)";
-    case Declaration::Kind::Queue:
-        return "declaring queue \"" + name + "\" (" + argument + ", durable)";
-    case Declaration::Kind::Binding:
-        return "binding queue \"" + name + "\" to exchange \"" + declaration.exchange + "\" by \"" +
-               argument + "\"";
-    }
-    return {};
 }
 
 void AmqpLink::onChannelClose(const amqp_channel_close_t& close)
@@ -306,6 +203,21 @@ void AmqpLink::onReturn(const amqp_basic_return_t& returned)
                       "\", routing key \"" + std::string(toView(returned.routing_key)) + "\": " +
                       amqpReply(returned.reply_code, returned.reply_text) + "; it is sent again later",
                   "returned");
+    declareAgain();
+}
+
+// Somebody may have deleted what was declared. Should that be refused, the channel is closed, and all begins anew.
+void AmqpLink::declareAgain()
+{
+    if (now_ - declaredAgain_ < DeclareAgainAfter) {
+        return;
+    }
+    declaredAgain_ = now_;
+    for (const auto& declaration : declarations_) {
+        if (!declare(connection_, Channel, declaration)) {
+            connection_.fail("cannot declare again");
+        }
+    }
 }
 
 void AmqpLink::onHeader(amqp_channel_t channel, const amqp_basic_properties_t& properties, std::uint64_t)

@@ -5,12 +5,13 @@
 //            socket_id where known. Names longer than AMQP can hold are cut at a whole character, with a note: the
 //            event matters more than its label.
 // Stored     when the broker has confirmed the message and did not return it as unroutable before.
-// Failed     returned (basic.return) or refused (basic.nack).
+// Failed     returned (basic.return), which has it declare everything again, or refused (basic.nack).
 // Broken     on any loss of the connection or channel, and if no confirm comes for confirmTimeout while some are
 //            owed and the broker does not say that it is blocked. Refused declarations last (LinkFault).
 #pragma once
 
 #include "broker/amqp_connection.hpp"
+#include "broker/amqp_declarations.hpp"
 #include "broker/link.hpp"
 
 #include <cstdint>
@@ -35,16 +36,6 @@ public:
 private:
     enum class Stage { Connecting, Channel, Declare, Confirm, Ready };
 
-    struct Declaration {
-        enum class Kind { Exchange, Queue, Binding };
-        Kind kind;
-        std::string name;          // exchange or queue
-        std::string argument;      // type of exchange or queue, or the routing key of the binding
-        std::string exchange = {}; // of a binding
-        bool byHeaders = false;    // the binding's argument is "NAME:VALUE,..."
-        const QueueConfig* queue = nullptr;
-    };
-
     // A message that is not confirmed yet, or is while an earlier one is not.
     struct Flight {
         std::uint64_t handle;
@@ -61,22 +52,18 @@ private:
     void onBlocked(bool blocked, std::string_view reason) override;
 
     void declareNext();
-    void planDeclarations();
-    bool declare(const Declaration& declaration);
-    bool declareQueue(const QueueConfig& config);
-    bool bindQueue(const Declaration& declaration);
     void onChannelClose(const amqp_channel_close_t& close);
     void onReturn(const amqp_basic_return_t& returned);
+    void declareAgain();
     void onSettled(std::uint64_t tag, bool multiple, bool accepted);
     void settle(Flight& flight, bool accepted);
     std::string_view cut(std::string_view text, std::size_t limit, const char* what);
-    std::string describe(const Declaration& declaration) const;
 
     const BrokerConfig& config_;
     LinkOwner& owner_;
     AmqpConnection connection_;
     Stage stage_ = Stage::Connecting;
-    std::vector<Declaration> declarations_;
+    std::vector<AmqpDeclaration> declarations_;
     std::size_t declared_ = 0;
     bool blocked_ = false;
 
@@ -85,6 +72,7 @@ private:
     std::size_t unsettled_ = 0;
     LinkClock::time_point now_;          // of this turn
     LinkClock::time_point lastProgress_; // when the last confirm came, or the first message went out
+    LinkClock::time_point declaredAgain_;
 };
 
 } // namespace realtime

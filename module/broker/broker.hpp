@@ -99,6 +99,7 @@ struct BrokerEvent {
     std::string exchange; // empty: BrokerConfig::exchange
     std::string node;     // empty: BrokerConfig::node
     std::string worker;   // the slot of the worker that waits for its stream to hand it back; empty: none
+    std::string life; // of its stream, as its publisher knows it; empty: it does not. Not kept in the spool
     std::int64_t timeMs = 0;
     std::uint64_t token = 0;   // not 0: a completion is wanted
     bool needsConfirm = false; // and only the broker's own confirm counts, not that the spool has it

@@ -187,6 +187,7 @@ private:
                 reconnect_.reset();
                 noteBook_.flush();
                 onUp();
+                rouse(); // beforeTurn() may have waited for it
             }
         }
         up_.store(state_ == LinkState::Up, std::memory_order_relaxed);

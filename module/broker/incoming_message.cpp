@@ -34,6 +34,14 @@ std::uint64_t numberOf(const amqp_basic_properties_t& properties, std::string_vi
                : 0;
 }
 
+template <class Number> std::optional<Number> decimal(std::string_view text)
+{
+    Number number = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool all = parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+    return !text.empty() && all ? std::optional(number) : std::nullopt;
+}
+
 } // namespace
 
 void MessageAssembler::begin(std::uint64_t tag)
@@ -60,12 +68,8 @@ MessageAssembler::Part MessageAssembler::header(const amqp_basic_properties_t& p
     message_->userId = textOf(properties, "user_id");
     message_->socketId = textOf(properties, "socket_id");
     message_->number = numberOf(properties, "x-stream-offset");
-    const std::string_view worker = textOf(properties, "worker");
-    std::uint32_t slot = 0;
-    const auto parsed = std::from_chars(worker.data(), worker.data() + worker.size(), slot);
-    if (!worker.empty() && parsed.ec == std::errc() && parsed.ptr == worker.data() + worker.size()) {
-        message_->worker = slot;
-    }
+    message_->worker = decimal<std::uint32_t>(textOf(properties, "worker"));
+    message_->life = decimal<std::uint64_t>(textOf(properties, "life")).value_or(0);
     tooLarge_ = bodySize > MaxBody;
     missing_ = bodySize;
     if (!tooLarge_) {

@@ -18,6 +18,7 @@ struct IncomingMessage {
     std::uint64_t tag = 0;               // of the delivery
     std::int64_t timeMs = 0;             // when it was published; 0: not said
     std::uint64_t number = 0;            // of a stream's event, from 0
+    std::uint64_t life = 0;              // of the stream, as its publisher knew it; 0: it did not
     std::optional<std::uint32_t> worker; // the slot of the worker that published it
 };
 

@@ -29,7 +29,8 @@ amqp_table_entry_t startArgument(const StreamStart& start)
 
 StreamLink::StreamLink(const BrokerConfig& config, const BrokerServer& server, std::string queue,
                        StreamOwner& owner)
-    : queue_(std::move(queue)), owner_(owner), connection_(config, server, *this)
+    : queue_(std::move(queue)), owner_(owner), connection_(config, server, *this),
+      declarations_(amqpDeclarations(config, queue_))
 {
 }
 
@@ -41,7 +42,7 @@ LinkState StreamLink::turn(LinkClock::time_point now)
         return state;
     }
     if (stage_ != Stage::Ready && now - since_ > AmqpConnection::Patience) {
-        connection_.fail("timed out while opening channels");
+        connection_.fail("timed out while declaring the stream");
         return LinkState::Broken;
     }
     return stage_ == Stage::Ready ? LinkState::Up : LinkState::Connecting;
@@ -50,7 +51,7 @@ LinkState StreamLink::turn(LinkClock::time_point now)
 LinkInterest StreamLink::interest() const
 {
     LinkInterest interest = connection_.interest();
-    if (stage_ == Stage::Opening) {
+    if (stage_ == Stage::Opening || stage_ == Stage::Declaring) {
         interest.wakeAt = std::min(interest.wakeAt, since_ + AmqpConnection::Patience);
     }
     return interest;
@@ -61,11 +62,11 @@ StreamLink::Lane* StreamLink::laneOf(amqp_channel_t channel)
     return channel >= 1 && channel <= lanes_.size() ? &lanes_[channel - 1U] : nullptr;
 }
 
-bool StreamLink::openChannel(amqp_channel_t channel)
+bool StreamLink::openChannel(amqp_channel_t channel, std::uint16_t prefetch)
 {
     amqp_channel_open_t open{amqp_empty_bytes};
     amqp_basic_qos_t qos{};
-    qos.prefetch_count = Prefetch; // of each consumer to come
+    qos.prefetch_count = prefetch; // of each consumer to come
     return connection_.send(channel, AMQP_CHANNEL_OPEN_METHOD, &open) &&
            connection_.send(channel, AMQP_BASIC_QOS_METHOD, &qos);
 }
@@ -74,8 +75,22 @@ void StreamLink::onOpen()
 {
     since_ = now_;
     stage_ = Stage::Opening;
-    if (!openChannel(channelOf(StreamLane::Follow)) || !openChannel(channelOf(StreamLane::Look))) {
+    if (!openChannel(channelOf(StreamLane::Follow), Prefetch) ||
+        !openChannel(channelOf(StreamLane::Look), Prefetch) ||
+        !openChannel(channelOf(StreamLane::Begin), 1)) {
         connection_.fail("cannot open a channel");
+    }
+}
+
+void StreamLink::declareNext()
+{
+    if (declared_ == declarations_.size()) {
+        stage_ = Stage::Ready;
+        return;
+    }
+    const AmqpDeclaration& next = declarations_[declared_++];
+    if (!declare(connection_, channelOf(StreamLane::Begin), next)) {
+        connection_.fail(describe(next) + ": a name is longer than AMQP allows", true);
     }
 }
 
@@ -129,8 +144,14 @@ void StreamLink::onMethod(amqp_channel_t channel, const amqp_method_t& method)
     case AMQP_BASIC_QOS_OK_METHOD:
         lane->open = true;
         if (std::all_of(lanes_.begin(), lanes_.end(), [](const Lane& one) { return one.open; })) {
-            stage_ = Stage::Ready;
+            stage_ = Stage::Declaring;
+            declareNext();
         }
+        break;
+    case AMQP_EXCHANGE_DECLARE_OK_METHOD:
+    case AMQP_QUEUE_DECLARE_OK_METHOD:
+    case AMQP_QUEUE_BIND_OK_METHOD:
+        declareNext();
         break;
     case AMQP_BASIC_DELIVER_METHOD: {
         const auto& deliver = decoded<amqp_basic_deliver_t>(method);
@@ -145,7 +166,7 @@ void StreamLink::onMethod(amqp_channel_t channel, const amqp_method_t& method)
     case AMQP_CHANNEL_CLOSE_METHOD: {
         const auto& close = decoded<amqp_channel_close_t>(method);
         connection_.fail("the stream \"" + queue_ + "\": " + amqpReply(close.reply_code, close.reply_text),
-                         close.reply_code == AMQP_ACCESS_REFUSED);
+                         stage_ == Stage::Declaring || close.reply_code == AMQP_ACCESS_REFUSED);
         break;
     }
     default:

@@ -1,11 +1,14 @@
-// One AMQP connection that reads a queue of type stream, from any place, and never takes anything off it. Two lanes, each
-// a channel with a consumer of its own: one that follows the end, and one for looking back.
+// One AMQP connection that reads a queue of type stream, from any place, and never takes anything off it. Lanes, each a
+// channel with a consumer of its own: one that follows the end, one for looking back, and one that has a look at the
+// beginning. The stream is declared first, since it may have been deleted.
 //
 // Thread     the one of its owner.
-// Bounds     Prefetch messages of a lane are handed out and not acknowledged; RabbitMQ keeps the others.
+// Bounds     Prefetch messages of a lane (one, where the beginning is looked at) are handed out and not acknowledged;
+//            RabbitMQ keeps the others.
 #pragma once
 
 #include "broker/amqp_connection.hpp"
+#include "broker/amqp_declarations.hpp"
 #include "broker/incoming_message.hpp"
 #include "broker/link.hpp"
 
@@ -14,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace realtime {
 
@@ -23,7 +27,7 @@ struct StreamStart {
     std::int64_t value = 0; // Number: of the event. Time: Unix seconds
 };
 
-enum class StreamLane : std::size_t { Follow, Look };
+enum class StreamLane : std::size_t { Follow, Look, Begin };
 
 class StreamOwner {
 public:
@@ -52,7 +56,7 @@ public:
     void acknowledge(StreamLane lane, std::uint64_t tag);
 
 private:
-    enum class Stage { Connecting, Opening, Ready };
+    enum class Stage { Connecting, Opening, Declaring, Ready };
     struct Lane {
         bool open = false;
         std::uint64_t reading = 0; // counts; part of the consumer's tag
@@ -72,14 +76,17 @@ private:
     static amqp_channel_t channelOf(StreamLane lane) { return static_cast<amqp_channel_t>(lane) + 1; }
     static std::string consumerTag(std::uint64_t reading) { return std::to_string(reading); }
     void finish(amqp_channel_t channel, MessageAssembler::Part part);
-    bool openChannel(amqp_channel_t channel);
+    bool openChannel(amqp_channel_t channel, std::uint16_t prefetch);
+    void declareNext();
 
     const std::string queue_;
     StreamOwner& owner_;
     AmqpConnection connection_;
     Stage stage_ = Stage::Connecting;
     LinkClock::time_point now_, since_;
-    std::array<Lane, 2> lanes_;
+    std::array<Lane, 3> lanes_;
+    std::vector<AmqpDeclaration> declarations_;
+    std::size_t declared_ = 0;
 };
 
 } // namespace realtime

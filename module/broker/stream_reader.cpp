@@ -13,7 +13,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t MaxEvents =
     std::size_t{4} * StreamLink::Prefetch; // of several connections, if the event loop hangs
 constexpr std::uint64_t AcknowledgeEvery = StreamLink::Prefetch / 4;
-constexpr auto Patience = 10s; // with one question
+constexpr auto Patience = 10s;             // with one question
+constexpr std::uint64_t MaxStrangers = 64; // events at the beginning that do not say of which life they are
 
 // StreamReader::Loop::wanted: the number of an event, a time in seconds, or
 constexpr std::uint64_t Nothing = ~std::uint64_t{0};
@@ -58,6 +59,7 @@ public:
     SpscQueue<StreamQuestion> questions;            // from it
     SpscQueue<StreamAnswer> answers;                // to it
     std::atomic<std::uint64_t> wanted{Nothing};     // the next event to follow with
+    std::atomic<std::uint64_t> life{AnyLife};       // of which it is
     std::atomic<std::uint32_t> restart{0};          // counts the beginnings
     std::atomic<std::uint64_t> done{0};
     std::size_t askedFor = 0; // the event loop's: questions without an answer yet
@@ -75,6 +77,7 @@ private:
     {
         following_ = false;
         looking_ = false;
+        life_.reset();
     }
 
     void beforeTurn() override
@@ -113,16 +116,41 @@ private:
         }
         beginning_ = beginning;
         following_ = from != Nothing;
+        link()->stop(StreamLane::Follow);
+        link()->stop(StreamLane::Begin);
         if (!following_) {
-            link()->stop(StreamLane::Follow);
             return;
         }
-        const StreamStart start = startAt(from);
-        auto began = std::make_unique<StreamEvent>();
-        began->kind = StreamEvent::Kind::Began;
-        began->start = start;
-        push(std::move(began));
-        link()->read(StreamLane::Follow, start);
+        if (life_) {
+            begin(from);
+            return;
+        }
+        push(StreamEvent::Kind::Looks);
+        link()->read(StreamLane::Begin, {StreamStart::Kind::First, 0});
+    }
+
+    void begin(std::uint64_t from)
+    {
+        if (*life_ > life.load(std::memory_order_acquire) ||
+            life.load(std::memory_order_acquire) == AnyLife) {
+            push(StreamEvent::Kind::Found);
+            return;
+        }
+        push(StreamEvent::Kind::Began, startAt(from));
+        link()->read(StreamLane::Follow, startAt(from));
+    }
+
+    void recognise(const IncomingMessage& first)
+    {
+        if (first.number != 0 && first.life == 0 && first.tag < MaxStrangers) {
+            link()->acknowledge(StreamLane::Begin, first.tag); // the next may say it
+            return;
+        }
+        link()->stop(StreamLane::Begin);
+        life_ = first.number == 0 ? streamLifeOf(first.timeMs) : first.life;
+        if (const std::uint64_t from = wanted.load(std::memory_order_acquire); from != Nothing) {
+            begin(from);
+        }
     }
 
     void acknowledge()
@@ -130,6 +158,15 @@ private:
         if (const auto tag = receipts_.due(done.load(std::memory_order_acquire)); tag != 0) {
             link()->acknowledge(StreamLane::Follow, tag);
         }
+    }
+
+    void push(StreamEvent::Kind kind, const StreamStart& start = {})
+    {
+        auto event = std::make_unique<StreamEvent>();
+        event->kind = kind;
+        event->start = start;
+        event->life = life_.value_or(0);
+        push(std::move(event));
     }
 
     void push(std::unique_ptr<StreamEvent> event)
@@ -153,6 +190,10 @@ private:
 
     void onStreamMessage(StreamLane lane, std::unique_ptr<IncomingMessage> message) override
     {
+        if (lane == StreamLane::Begin) {
+            recognise(*message);
+            return;
+        }
         if (lane == StreamLane::Follow) {
             auto event = std::make_unique<StreamEvent>();
             event->receipt = receipts_.of(message->tag);
@@ -217,6 +258,7 @@ private:
     Receipts receipts_;
     bool following_ = false;
     std::uint32_t beginning_ = 0;
+    std::optional<std::uint64_t> life_; // of the stream on this link
 
     std::optional<StreamQuestion> question_;
     Time deadline_ = Time::max();
@@ -234,11 +276,17 @@ StreamReader::StreamReader(BrokerConfig config, std::string queue, BrokerWakeUp&
 
 StreamReader::~StreamReader() = default;
 
-void StreamReader::follow(const StreamStart& start)
+void StreamReader::follow(const StreamStart& start, std::uint64_t life)
 {
+    loop_->life.store(life, std::memory_order_release);
     loop_->wanted.store(wantedFor(start), std::memory_order_release);
     loop_->restart.fetch_add(1, std::memory_order_release);
     loop_->rouse();
+}
+
+void StreamReader::expect(std::uint64_t life)
+{
+    loop_->life.store(life, std::memory_order_release);
 }
 
 void StreamReader::stopFollowing()

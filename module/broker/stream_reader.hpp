@@ -20,13 +20,27 @@ namespace realtime {
 struct StreamEvent {
     enum class Kind {
         Event,
+        Looks, // at the beginning of the stream, to find which one it is
+        Found, // it is of this `life`, not the one that was expected: say again from where on
         Began, // what follows is of a new reading that begins at `start`
     };
     Kind kind = Kind::Event;
-    StreamStart start; // Began
+    StreamStart start;      // Began
+    std::uint64_t life = 0; // Found
     IncomingMessage message;
     std::uint64_t receipt = 0; // for done()
 };
+
+// A stream is known by the time of its first event, of which each publisher writes down what it knows, so that it is known
+// when that event is gone. Lives grow faster than a stream does.
+constexpr std::uint64_t streamLifeOf(std::int64_t firstEventMs)
+{
+    constexpr std::int64_t FirstDay = 1'577'836'800; // 2020
+    constexpr unsigned EventsPerSecondBits = 15;     // on average over the life of a stream
+    return firstEventMs / 1000 > FirstDay
+               ? static_cast<std::uint64_t>(firstEventMs / 1000 - FirstDay) << EventsPerSecondBits
+               : 0;
+}
 
 struct StreamQuestion {
     std::uint64_t ticket = 0;
@@ -54,8 +68,11 @@ public:
     StreamReader(const StreamReader&) = delete;
     StreamReader& operator=(const StreamReader&) = delete;
 
-    // From there on; by number, once something was done().
-    void follow(const StreamStart& start);
+    // From there on; by number, once something was done(). If the stream is of a later life than this, or AnyLife: it is
+    // Found, and not followed.
+    static constexpr std::uint64_t AnyLife = ~std::uint64_t{0};
+    void follow(const StreamStart& start, std::uint64_t life);
+    void expect(std::uint64_t life); // from the next connection on
     void stopFollowing();
     std::unique_ptr<StreamEvent> take(); // null: there is none now
     // What was taken up to this receipt is done, and the next event is `number`.

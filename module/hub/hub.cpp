@@ -685,7 +685,10 @@ bool Hub::replayStream(LogState& state, const NewSubscription& one, const Since&
     const MessageId* id = idOf(since, channel.ref.epoch);
     const bool promised = since.kind != Since::Kind::Earliest;
     const std::uint64_t after = id != nullptr ? id->offset : cut;
-    const bool known = !promised || after != 0;
+    // Events of a life of the stream that is over are gone, and with them what came behind.
+    const bool over =
+        after >= streamOffset(0) && streamNumber(after) + 1 < log.streamLife(channel.stream.identity);
+    const bool known = !promised || (after != 0 && !over);
     if (!known && plainOf(subscription.subscriber->encoding()) != Encoding::Pusher) {
         announceGap(subscription);
     }

@@ -149,6 +149,7 @@ struct Stream {
     std::uint64_t next;     // number
     std::uint64_t floor;    // offset
     std::uint64_t begun;    // 1: it is followed
+    std::uint64_t life;     // number of its first event; 0: not known, or it was empty
     std::int64_t sinceMs;   // when this log first wanted to; 0: it never did
 };
 

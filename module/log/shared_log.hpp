@@ -36,7 +36,7 @@ inline constexpr std::size_t MaxAppBytes = 64;
 inline constexpr std::size_t MaxChannelBytes = 216; // 200 for users; "#server-to-user-" + a 200-byte id
 
 // Bump at any change of what the bytes mean: processes of two builds may meet at one mapping.
-inline constexpr std::uint32_t LogLayoutVersion = 5;
+inline constexpr std::uint32_t LogLayoutVersion = 6;
 
 // Byte position of a record since the log was made: grows for ever, index in the ring is position % ring size.
 // 0 means "none" (the first record is not at 0).
@@ -44,8 +44,9 @@ using LogPosition = std::uint64_t;
 
 // A stream of a broker that a channel's order and ids come from (`deliver broker`), so that they are the same on every node
 // and survive this log. `identity` names the stream; `epoch` is that of the ids of one of its channels. A stream's event
-// `n` has the offset streamOffset(n) in its channel, so that offsets grow, but are no longer counted; what this node
-// itself appends to the channel has offsets in between.
+// `n` has the offset streamOffset(n) in its channel, so that offsets grow, but are no longer counted; what this node itself
+// appends to the channel has offsets in between. Numbers begin with the stream's `life`: a greater one when it was deleted
+// and made anew, so that they go on growing.
 struct StreamKey {
     std::uint64_t identity = 0; // 0: no stream; the log counts, and draws the epoch
     std::uint64_t epoch = 0;
@@ -53,7 +54,7 @@ struct StreamKey {
     friend bool operator==(const StreamKey&, const StreamKey&) = default;
 };
 
-inline constexpr unsigned StreamOffsetBits = 24;
+inline constexpr unsigned StreamOffsetBits = 18;
 constexpr std::uint64_t streamOffset(std::uint64_t number)
 {
     return (number + 1) << StreamOffsetBits;
@@ -356,9 +357,11 @@ public:
     std::optional<std::uint64_t> streamNext(std::uint64_t identity) const;
     // Since when this log wants to follow it: for who cannot say where it has stopped. `nowMs`: from now on, if never before.
     std::int64_t streamSince(std::uint64_t identity, std::int64_t nowMs);
-    // From event `number` on, whatever was before: what channels had then is known to be incomplete.
-    // False: it has followed MaxStreams others.
-    bool beginStream(std::uint64_t identity, std::uint64_t number);
+    // The number of the first event of its life; 0: it has not begun, or was empty.
+    std::uint64_t streamLife(std::uint64_t identity) const;
+    // From event `number` on, whatever was before: what channels had then is known to be incomplete. Of another life: so
+    // is what they have here. False: it has followed MaxStreams others.
+    bool beginStream(std::uint64_t identity, std::uint64_t number, std::uint64_t life = 0);
     // All up to event `number` - 1 has been appended or is of no concern.
     void reachStream(std::uint64_t identity, std::uint64_t number);
     // The id under which an event with this idempotency key was appended, if that is still known.

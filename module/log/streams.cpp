@@ -25,6 +25,18 @@ std::optional<std::uint64_t> SharedLog::streamNext(std::uint64_t identity) const
     return std::nullopt;
 }
 
+std::uint64_t SharedLog::streamLife(std::uint64_t identity) const
+{
+    const Memory memory(base_);
+    const Lock lock(memory);
+    for (const Stream& stream : memory.header().streams) {
+        if (stream.identity == identity) {
+            return stream.life;
+        }
+    }
+    return 0;
+}
+
 std::int64_t SharedLog::streamSince(std::uint64_t identity, std::int64_t nowMs)
 {
     const Memory memory(base_);
@@ -38,7 +50,7 @@ std::int64_t SharedLog::streamSince(std::uint64_t identity, std::int64_t nowMs)
     return since;
 }
 
-bool SharedLog::beginStream(std::uint64_t identity, std::uint64_t number)
+bool SharedLog::beginStream(std::uint64_t identity, std::uint64_t number, std::uint64_t life)
 {
     const Memory memory(base_);
     const Lock lock(memory);
@@ -48,16 +60,20 @@ bool SharedLog::beginStream(std::uint64_t identity, std::uint64_t number)
     }
     Stream& stream = memory.header().streams[place - 1];
     stream.floor = std::max(stream.floor, streamOffset(number - 1));
-    // Channels that were asked for before: what they had until now is not known here.
+    // Channels that were asked for before: what they had until now is not known here. If it was an event of another life,
+    // a hole behind it tells.
+    const bool another = stream.begun != 0 && stream.next > stream.life && life != stream.life;
     for (std::uint32_t i = 1; i <= memory.header().entriesTouched; ++i) {
         Entry& entry = memory.entry(i);
-        if (entry.epoch != 0 && entry.stream == place && entry.lastPosition == 0) {
+        if (entry.epoch != 0 && entry.stream == place && (entry.lastPosition == 0 || another)) {
             entry.lastOffset = std::max(entry.lastOffset, stream.floor);
         }
     }
     step("stream floor set");
     stream.next = number;
     stream.begun = 1;
+    step("stream begun");
+    stream.life = life; // the last, since it makes that another life is found
     return true;
 }
 

@@ -16,6 +16,8 @@ constexpr std::size_t MostEvents = 256; // events
 constexpr ngx_msec_t LogPatience = 10'000;
 constexpr ngx_msec_t EmptyAfter = 1000;
 constexpr std::int64_t ClocksMs = 2000; // RabbitMQ's may be so far ahead of ours
+constexpr std::int64_t AheadMs =
+    60 * 60 * 1000; // the first event of no stream was published later than that from now
 
 // Under which the log knows an event of a stream. Not one that a client can have sent: header values have no NUL.
 std::string keyOf(std::string_view messageId)
@@ -100,7 +102,7 @@ void OrderedChannels::lead()
     HubLog& log = worker_.hub().log(0);
     const bool leads = log.slot != SharedLog::NoSlot && log.log.lead(log.slot);
     for (const auto& stream : streams_) {
-        if (leads && !stream->follows && !stream->refused) {
+        if (leads && !stream->follows) {
             follow(*stream);
         } else if (!leads && std::exchange(stream->follows, false)) {
             stream->reader->stopFollowing();
@@ -131,27 +133,34 @@ void OrderedChannels::letGo()
 void OrderedChannels::follow(Stream& stream)
 {
     std::optional<std::uint64_t> from;
+    stream.life = 0;
     stream.sinceMs = Worker::nowMs();
     for (std::uint32_t index : stream.logs) {
         SharedLog& log = worker_.hub().log(index).log;
         if (const auto next = log.streamNext(stream.identity)) {
             from = std::min(from.value_or(*next), *next);
+            stream.life = std::max(stream.life, log.streamLife(stream.identity));
         }
         stream.sinceMs = std::min(stream.sinceMs, log.streamSince(stream.identity, stream.sinceMs));
     }
     stream.follows = true;
-    stream.reader->follow(from ? StreamStart{StreamStart::Kind::Number, static_cast<std::int64_t>(*from)}
-                               : StreamStart{StreamStart::Kind::Last, 0});
-}
-
-// Nothing has come although the last events were asked for: there are none.
-void OrderedChannels::beginEmpty(Stream& stream)
-{
-    if (!stream.follows || !stream.began || stream.start.kind != StreamStart::Kind::Last ||
-        !elapsed(stream.beganAt, EmptyAfter)) {
+    stream.looks = false;
+    stream.renewal = Stream::Renewal::None;
+    if (!from) {
+        stream.reader->follow({StreamStart::Kind::Last, 0}, StreamReader::AnyLife);
         return;
     }
-    stream.start = {StreamStart::Kind::Number, 0};
+    const std::uint64_t number = *from - std::min(*from, stream.life);
+    stream.reader->follow({StreamStart::Kind::Number, static_cast<std::int64_t>(number)}, stream.life);
+}
+
+// Nothing has come although the first event was asked for: there is none.
+void OrderedChannels::beginEmpty(Stream& stream)
+{
+    if (!stream.follows || !stream.looks || !elapsed(stream.looksSince, EmptyAfter)) {
+        return;
+    }
+    stream.looks = false;
     for (std::uint32_t index : stream.logs) {
         SharedLog& log = worker_.hub().log(index).log;
         if (!log.streamNext(stream.identity)) {
@@ -192,35 +201,81 @@ void OrderedChannels::takeEvents(Stream& stream)
             break;
         }
         bytes += event->message.data.size();
+        if (event->kind != StreamEvent::Kind::Event) {
+            settle(stream, last);
+        }
         if (handle(stream, *event)) {
             last = std::move(event);
         }
     }
+    settle(stream, last);
+}
+
+// Now that it is in the log.
+void OrderedChannels::settle(Stream& stream, std::unique_ptr<StreamEvent>& last)
+{
     if (last == nullptr) {
         return;
     }
     const std::uint64_t next = last->message.number + 1;
     for (std::uint32_t log : stream.logs) {
-        worker_.hub().log(log).log.reachStream(stream.identity, next);
+        worker_.hub().log(log).log.reachStream(stream.identity, stream.life + next);
     }
-    stream.reader->done(last->receipt, next); // now that it is in the log
+    stream.reader->done(last->receipt, next);
+    last.reset();
 }
 
 // True: it is an event that is done with.
 bool OrderedChannels::handle(Stream& stream, const StreamEvent& event)
 {
-    if (event.kind == StreamEvent::Kind::Began) {
+    switch (event.kind) {
+    case StreamEvent::Kind::Looks:
+        stream.looks = true;
+        stream.looksSince = ngx_current_msec;
+        return false;
+    case StreamEvent::Kind::Found:
+        found(stream, event.life);
+        return false;
+    case StreamEvent::Kind::Began:
+        stream.looks = false;
         stream.began = true;
         stream.start = event.start;
-        stream.beganAt = ngx_current_msec;
         stream.restarts = false;
         return false;
+    case StreamEvent::Kind::Event:
+        break;
     }
-    if (stream.refused || stream.restarts || (stream.began && !begins(stream, event.message))) {
+    if (stream.restarts || (stream.began && !begins(stream, event.message))) {
         return false;
+    }
+    if (event.message.life > stream.life && event.message.life <= streamLifeOf(Worker::nowMs() + AheadMs)) {
+        renew(stream, event.message); // others could see its first event, this node could not
     }
     append(stream, event.message);
     return true;
+}
+
+// It is not the stream that the log has followed, if it has followed one.
+void OrderedChannels::found(Stream& stream, std::uint64_t life)
+{
+    std::optional<std::uint64_t> next;
+    for (std::uint32_t index : stream.logs) {
+        next = std::max(next, worker_.hub().log(index).log.streamNext(stream.identity));
+    }
+    stream.looks = false;
+    if (!next) {
+        stream.life = life;
+        stream.reader->follow({StreamStart::Kind::Last, 0}, life);
+        return;
+    }
+    if (*next == stream.life) {
+        stream.renewal = Stream::Renewal::WasEmpty;
+        stream.life = life;
+    } else {
+        stream.renewal = Stream::Renewal::MadeAnew;
+        stream.life = std::max(life, *next); // whatever the clocks say, ids grow
+    }
+    stream.reader->follow({StreamStart::Kind::Number, 0}, stream.life);
 }
 
 // The first event of a connection: is it the one that was asked for? False: it is not to be gone on with.
@@ -230,38 +285,57 @@ bool OrderedChannels::begins(Stream& stream, const IncomingMessage& message)
     const std::int64_t wantedMs = stream.sinceMs - ClocksMs;
     if (stream.start.kind == StreamStart::Kind::Last && message.timeMs + 1000 > wantedMs) {
         stream.restarts = true; // there may be more of them before
-        stream.reader->follow({StreamStart::Kind::Time, wantedMs / 1000});
+        stream.reader->follow({StreamStart::Kind::Time, wantedMs / 1000}, stream.life);
         return false;
     }
     stream.began = false;
+    if (stream.renewal == Stream::Renewal::MadeAnew) {
+        renew(stream, message);
+        return true;
+    }
     const bool byNumber = stream.start.kind == StreamStart::Kind::Number;
     const auto asked = static_cast<std::uint64_t>(stream.start.value);
-    if (byNumber && number < asked) {
-        stream.refused = true;
-        stream.follows = false;
-        stream.reader->stopFollowing();
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "realtime: the stream \"%s\" was made anew: its channels stand still until nginx is "
-                      "restarted",
-                      stream.queue.c_str());
-        return false;
-    }
     const bool lost = byNumber && number > asked;
+    const bool wasEmpty = stream.renewal == Stream::Renewal::WasEmpty;
+    stream.renewal = Stream::Renewal::None;
     for (std::uint32_t index : stream.logs) {
         SharedLog& log = worker_.hub().log(index).log;
-        if (lost || !log.streamNext(stream.identity)) {
-            log.beginStream(stream.identity, number);
+        if (lost || wasEmpty || !log.streamNext(stream.identity)) {
+            log.beginStream(stream.identity, stream.life + number, stream.life);
         }
     }
     if (lost) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "realtime: the stream \"%s\" has no events from %uL to %uL any more",
                       stream.queue.c_str(), asked, number - 1);
-        worker_.tear([&](const App& app, std::string_view channel) {
-            return app.policyOf(channel).stream.identity == stream.identity;
-        });
+        tear(stream);
     }
     return true;
+}
+
+// From this event on it is another stream.
+void OrderedChannels::renew(Stream& stream, const IncomingMessage& first)
+{
+    if (stream.renewal == Stream::Renewal::None) {
+        stream.life = first.life;
+        stream.reader->expect(stream.life);
+    }
+    stream.renewal = Stream::Renewal::None;
+    for (std::uint32_t index : stream.logs) {
+        worker_.hub().log(index).log.beginStream(stream.identity, stream.life + first.number, stream.life);
+    }
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "realtime: the stream \"%s\" was deleted and made anew: what it had is lost, subscribers "
+                  "are told of a gap",
+                  stream.queue.c_str());
+    tear(stream);
+}
+
+void OrderedChannels::tear(const Stream& stream)
+{
+    worker_.tear([&](const App& app, std::string_view channel) {
+        return app.policyOf(channel).stream.identity == stream.identity;
+    });
 }
 
 void OrderedChannels::append(Stream& stream, const IncomingMessage& message)
@@ -278,7 +352,7 @@ void OrderedChannels::append(Stream& stream, const IncomingMessage& message)
     Publication& publication = incoming->publication;
     publication.idempotencyKey = key;
     publication.timeMs = message.timeMs != 0 ? message.timeMs : Worker::nowMs();
-    publication.number = message.number;
+    publication.number = stream.life + message.number;
     if (message.worker && message.node == stream.broker->node) {
         publication.publisherSlot = *message.worker;
     }
@@ -335,35 +409,53 @@ std::uint64_t OrderedChannels::ask(const HistoryRequest& request)
     }
     Asked asked;
     asked.stream = stream;
+    asked.app = request.app;
+    asked.channel = request.channel;
+    asked.after = request.after;
+    asked.until = request.until;
+    asked.ageMs = request.ageMs;
     asked.log = request.log;
     asked.since = ngx_current_msec;
-    StreamQuestion& question = asked.question;
-    question.ticket = ++lastTicket_;
-    question.app = request.app;
-    question.channel = request.channel;
-    question.sinceMs = request.ageMs != 0 ? Worker::nowMs() - request.ageMs : 0;
-    if (request.after != 0) {
-        question.start = {StreamStart::Kind::Number,
-                          static_cast<std::int64_t>(streamNumber(request.after) + 1)};
-    } else if (request.ageMs != 0) {
-        question.start = {StreamStart::Kind::Time, question.sinceMs / 1000};
-    }
+    const std::uint64_t ticket = ++lastTicket_;
     if (request.until == HistoryRequest::ToTheLog) {
-        waiting_.push_back(lastTicket_);
+        waiting_.push_back(ticket);
         more_.inNextTurn();
-    } else {
-        question.until = streamNumber(request.until);
-        if (!stream->reader->ask(question)) {
-            return 0;
-        }
+    } else if (!send(ticket, asked)) {
+        return 0;
     }
-    asked_.emplace(lastTicket_, std::move(asked));
-    return lastTicket_;
+    asked_.emplace(ticket, std::move(asked));
+    return ticket;
 }
 
 void OrderedChannels::forget(std::uint64_t ticket)
 {
     asked_.erase(ticket);
+}
+
+// False: there is nothing to be had, or it cannot be asked for now.
+bool OrderedChannels::send(std::uint64_t ticket, Asked& asked)
+{
+    asked.life = worker_.hub().log(asked.log).log.streamLife(asked.stream->identity);
+    const std::uint64_t first = streamNumber(asked.after) + 1; // 0: from the beginning
+    if (asked.until < streamOffset(asked.life)) {
+        return false;
+    }
+    asked.lost = asked.after >= streamOffset(0) && first < asked.life;
+    asked.lastRaw = streamNumber(asked.until) - asked.life;
+
+    StreamQuestion question;
+    question.ticket = ticket;
+    question.app = asked.app;
+    question.channel = asked.channel;
+    question.until = asked.lastRaw;
+    question.sinceMs = asked.ageMs != 0 ? Worker::nowMs() - asked.ageMs : 0;
+    if (asked.after >= streamOffset(0)) {
+        question.start = {StreamStart::Kind::Number,
+                          static_cast<std::int64_t>(first - std::min(first, asked.life))};
+    } else if (asked.ageMs != 0) {
+        question.start = {StreamStart::Kind::Time, question.sinceMs / 1000};
+    }
+    return asked.stream->reader->ask(std::move(question));
 }
 
 // Those that were asked before the log had begun to follow.
@@ -380,23 +472,19 @@ void OrderedChannels::sendWaiting()
         if (!next && !elapsed(asked.since, LogPatience)) {
             return false;
         }
-        StreamQuestion& question = asked.question;
-        const bool behind =
-            next.value_or(0) > 0 && (question.start.kind != StreamStart::Kind::Number ||
-                                     static_cast<std::uint64_t>(question.start.value) < *next);
-        question.until = behind ? *next - 1 : 0;
-        if (!behind || !asked.stream->reader->ask(question)) {
+        asked.until = next && *next > 0 ? streamOffset(*next - 1) : 0;
+        if (asked.after >= asked.until || !send(ticket, asked)) {
             failed.push_back(ticket);
         }
         return true;
     });
     for (std::uint64_t ticket : failed) {
-        fail(ticket);
+        fail(ticket, false);
     }
 }
 
-// There is nothing to be had. It is a gap only if something may have been.
-void OrderedChannels::fail(std::uint64_t ticket)
+// There is nothing to be had. It is a gap only if something was, or may have been.
+void OrderedChannels::fail(std::uint64_t ticket, bool lost)
 {
     const auto found = asked_.find(ticket);
     if (found == asked_.end()) {
@@ -407,7 +495,7 @@ void OrderedChannels::fail(std::uint64_t ticket)
     const auto next = worker_.hub().log(asked.log).log.streamNext(asked.stream->identity);
     HistoryPart part;
     part.end = true;
-    part.lost = !next;
+    part.lost = lost || !next;
     part.reached = next ? streamOffset(*next) - 1 : 0;
     worker_.hub().supply(ticket, part, Worker::nowMs());
 }
@@ -417,6 +505,11 @@ void OrderedChannels::answer(const StreamAnswer& answer)
     const auto found = asked_.find(answer.ticket);
     if (found == asked_.end()) {
         return; // who asked has left
+    }
+    if (worker_.hub().log(found->second.log).log.streamLife(found->second.stream->identity) !=
+        found->second.life) {
+        fail(answer.ticket, true); // it was made anew meanwhile
+        return;
     }
     const Asked asked = std::move(found->second);
     asked_.erase(found);
@@ -430,7 +523,7 @@ void OrderedChannels::answer(const StreamAnswer& answer)
         }
         const Publication& publication = incoming->publication;
         LogRecord record;
-        record.id.offset = streamOffset(message.number);
+        record.id.offset = streamOffset(asked.life + message.number);
         record.timeMs = message.timeMs;
         record.flags = publication.flags;
         record.app = message.app;
@@ -442,9 +535,9 @@ void OrderedChannels::answer(const StreamAnswer& answer)
         record.userId = publication.userId;
         part.records.push_back(record);
     }
-    part.reached = streamOffset(answer.next) - 1;
-    part.end = answer.next > asked.question.until;
-    part.lost = answer.lost;
+    part.reached = streamOffset(asked.life + answer.next) - 1;
+    part.end = answer.next > asked.lastRaw;
+    part.lost = answer.lost || asked.lost;
     worker_.hub().supply(answer.ticket, part, Worker::nowMs());
 }
 

@@ -59,18 +59,25 @@ private:
         std::vector<std::uint32_t> logs; // that have channels of it
         std::unique_ptr<StreamReader> reader;
         bool follows = false;
-        bool began = false; // the next event is the first of a reading, from `start` on
+        std::uint64_t life = 0; // its event n is number life + n here
+        bool began = false;     // the next event is the first of a reading, from `start` on
         StreamStart start;
-        ngx_msec_t beganAt = 0;
+        bool looks = false; // for the first event that there is
+        ngx_msec_t looksSince = 0;
         bool restarts = false;    // another reading was asked for: not yet
         std::int64_t sinceMs = 0; // a log that has not begun wants what was published since
-        bool refused = false;     // it is another one than it was
+        enum class Renewal { None, WasEmpty, MadeAnew } renewal = Renewal::None; // with the next event
     };
     struct Asked {
         Stream* stream = nullptr;
-        StreamQuestion question;
+        std::string app, channel;
+        std::uint64_t after = 0, until = 0; // as in HistoryRequest
+        std::int64_t ageMs = 0;
         std::uint32_t log = 0;
         ngx_msec_t since = 0;
+        std::uint64_t life = 0;    // of the stream when it was sent
+        std::uint64_t lastRaw = 0; // the stream's number of the last that is wanted
+        bool lost = false;         // what is wanted begins with what is gone
     };
     struct Expected {
         std::string app, channel, messageId;
@@ -84,13 +91,18 @@ private:
     void letGo();
     void follow(Stream& stream);
     void takeEvents(Stream& stream);
+    void settle(Stream& stream, std::unique_ptr<StreamEvent>& last);
+    void found(Stream& stream, std::uint64_t life);
+    void renew(Stream& stream, const IncomingMessage& first);
+    void tear(const Stream& stream);
     bool handle(Stream& stream, const StreamEvent& event);
     bool begins(Stream& stream, const IncomingMessage& message);
     void beginEmpty(Stream& stream);
     void append(Stream& stream, const IncomingMessage& message);
     void answer(const StreamAnswer& answer);
+    bool send(std::uint64_t ticket, Asked& asked);
     void sendWaiting();
-    void fail(std::uint64_t ticket);
+    void fail(std::uint64_t ticket, bool lost);
 
     Worker& worker_;
     std::vector<std::unique_ptr<Stream>> streams_;

@@ -335,7 +335,7 @@ TEST(a_connection_cut_in_the_middle_of_frames_loses_nothing)
     expect(readAll(server, "cut.all", ids(1, 2'000)) == ids(1, 2'000), "all there, in order but for repeats");
 }
 
-TEST(a_closed_connection_or_deleted_exchange_is_made_anew)
+TEST(a_closed_connection_deleted_exchange_or_deleted_queue_is_made_anew)
 {
     auto& server = RabbitMq::share();
     Loop loop(configFor(server, "anew"));
@@ -354,6 +354,12 @@ TEST(a_closed_connection_or_deleted_exchange_is_made_anew)
     awaitNote(loop, "404 NOT_FOUND - no exchange 'anew'");
     expectAllStored(loop, 100);
     readAll(server, "anew.all", ids(1, 100));
+
+    server.ctl({"delete_queue", "anew.all"});
+    offerRange(loop, 101, 150);
+    loop.awaitCompletions(150, 30s);
+    expectAllStored(loop, 150);
+    readAll(server, "anew.all", ids(101, 150));
 }
 
 TEST(a_memory_alarm_blocks_and_unblocks)

@@ -18,13 +18,13 @@ using namespace realtime::testing;
 namespace {
 
 // A stream of the test's own.
-NginxOptions ordered(const std::string& server, const std::string& name)
+NginxOptions ordered(const std::string& server, const std::string& name, const std::string& arguments = "")
 {
     auto options = endpoints(2);
     options.expectedErrors = {"exited on signal 9"};
     options.http = "realtime_broker events { server " + server + "; exchange " + name + " topic; queue " +
-                   name +
-                   ".stream stream; cluster on; }\n"
+                   name + ".stream stream " + arguments +
+                   "; cluster on; }\n"
                    "realtime_app default { broker events; channels ordered.* { deliver broker; "
                    "history 100000 1h; } }\n";
     return options;
@@ -300,6 +300,100 @@ TEST(a_reload_loses_repeats_and_reorders_nothing)
         expectEqual(event.second, std::to_string(i));
         expect(i + 1 < number || event.first == last, "under the same id");
     }
+}
+
+TEST(a_stream_that_is_deleted_and_made_anew_is_another_life_of_its_channels)
+{
+    auto& server = RabbitMq::share();
+    auto options = ordered(server.url(), "anew");
+    options.http += "realtime_ping 1s; realtime_timeout 3s;\n";
+    const Node a(options);
+    const Node b(options);
+    SseClient onA(a.url("/sub/ordered.room"));
+    SseClient onB(b.url("/sub/ordered.room"));
+    std::string early, old;
+    for (int i = 0; i < 30; ++i) {
+        old = publishOrdered(a, "ordered.room", std::to_string(i));
+        early = i == 3 ? old : early;
+        expect(next(onA) == std::pair(old, std::to_string(i)), "it comes here");
+        expect(next(onB) == std::pair(old, std::to_string(i)), "and there");
+    }
+    const auto since = Clock::now(); // streams that begin within the same second are not told apart
+    eventually([&] { return Clock::now() - since > 1500ms; }, "time passes");
+    server.ctl({"delete_queue", "anew.stream"});
+    // Nobody has to do anything. What is published before it is there again is not acknowledged.
+    std::vector<std::string> ids;
+    eventually(
+        [&] {
+            const auto answer = post(b.url("/pub/ordered.room"), "new");
+            if (answer.status == 200) {
+                ids.push_back(Json::parse(answer.body).at("id").text());
+            }
+            return !ids.empty();
+        },
+        "publishing goes on", 30s);
+    for (int i = 0; i < 5; ++i) { // fewer than the old one had
+        ids.push_back(publishOrdered(a, "ordered.room", "new"));
+    }
+    for (SseClient* client : {&onA, &onB}) {
+        expectEqual(client->receive().event, "realtime:gap");
+        std::string id;
+        while (id != ids.front()) { // one that was not acknowledged may be before it
+            id = next(*client).first;
+        }
+        for (std::size_t i = 1; i < ids.size(); ++i) {
+            expectEqual(next(*client).first, ids[i]);
+        }
+        client->expectSilence();
+    }
+    for (const Node* node : {&a, &b}) {
+        expectEqual(node->countInErrorLog("the stream \"anew.stream\" was deleted and made anew"), 1U);
+    }
+    const Node late(ordered(server.url(), "anew")); // has seen nothing of all this
+    for (const Node* node : {&a, &b, &late}) {
+        for (const std::string& id : {early, old}) {
+            SseClient back(node->url("/sub/ordered.room?since=" + id));
+            expectEqual(back.receive().event, "realtime:gap");
+            std::string last;
+            while (last != ids.back()) {
+                last = next(back).first;
+            }
+            back.expectSilence();
+        }
+        SseClient back(node->url("/sub/ordered.room?since=" + ids[2]));
+        expectEqual(next(back).first, ids[3]);
+        SseClient all(node->url("/sub/ordered.room?since=earliest"));
+        std::string id;
+        while (id != ids.back()) {
+            id = next(all).first;
+        }
+    }
+}
+
+TEST(what_the_stream_has_dropped_is_told_as_a_gap)
+{
+    auto& server = RabbitMq::share();
+    auto options = ordered(server.url(), "retention",
+                           "arg=x-max-length-bytes:300000 arg=x-stream-max-segment-size-bytes:100000");
+    options.zone = "main 1m";
+    const Node nginx(options);
+    const std::string early = publishOrdered(nginx, "ordered.room", "first");
+    constexpr int Events = 600; // more than twice what the log takes
+    for (int i = 0; i < Events; ++i) {
+        publishOrdered(nginx, "ordered.room", std::to_string(i) + ":" + std::string(4000, 'x'));
+    }
+    SseClient back(nginx.url("/sub/ordered.room?since=" + early));
+    expectEqual(back.receive().event, "realtime:gap");
+    auto event = next(back);
+    expect(toInt(event.second.substr(0, event.second.find(':'))) > 1, "events are missing");
+    for (int expected = toInt(event.second.substr(0, event.second.find(':'))) + 1; expected < Events;
+         ++expected) {
+        event = next(back);
+        expectEqual(event.second.substr(0, event.second.find(':')), std::to_string(expected));
+    }
+    back.expectSilence();
+    SseClient all(nginx.url("/sub/ordered.room?since=earliest")); // to which nothing was promised
+    expect(next(all).second.find(':') != std::string::npos, "what there is");
 }
 
 TEST_MAIN()

@@ -185,6 +185,40 @@ TEST(a_publisher_is_woken_and_finds_the_id_also_of_a_repeat)
     memory.slot(publisher).inUse.store(0);
 }
 
+TEST(another_life_of_a_stream_goes_on_with_greater_ids_behind_a_hole)
+{
+    Fixture f;
+    f.log.beginStream(Identity, 1000, 1000);
+    assert_int_equal(f.log.streamLife(Identity), 1000);
+    const auto slot = f.log.claimSlot();
+    assert_true(f.log.subscribe(slot, "app", "room", Fixture::keyOf("room")).has_value());
+    f.append(1000);
+    const AppendResult old = f.append(1007);
+    f.log.beginStream(Identity, 5000, 5000);
+    assert_int_equal(f.log.streamLife(Identity), 5000);
+    assert_int_equal(*f.log.streamNext(Identity), 5000);
+    const AppendResult first = f.append(5000);
+    assert_int_equal(first.id.epoch, old.id.epoch);
+    assert_int_equal(first.id.offset, streamOffset(5000));
+    assert_int_equal(f.append(5001).id.offset, streamOffset(5001));
+    const History missed = f.history(old.id.offset);
+    assert_false(missed.complete);
+    assert_int_equal(missed.positions.size(), 2);
+    assert_int_equal(missed.behind, streamOffset(4999));
+    assert_true(f.history(streamOffset(4999)).complete);
+    // Nothing is lost with the first life of a stream that was empty.
+    Fixture empty;
+    empty.log.beginStream(Identity, 0);
+    const auto other = empty.log.claimSlot();
+    assert_true(empty.log.subscribe(other, "app", "room", Fixture::keyOf("room")).has_value());
+    const AppendResult own =
+        empty.log.append(makeRecord("room", "member", 1), SharedLog::NoSlot, empty.wakes);
+    empty.log.beginStream(Identity, 5000, 5000);
+    empty.append(5000);
+    assert_true(empty.history(own.id.offset).complete);
+    assert_int_equal(empty.history(own.id.offset).positions.size(), 1);
+}
+
 TEST(a_log_follows_a_few_streams)
 {
     Fixture f;
