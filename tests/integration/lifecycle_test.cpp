@@ -42,7 +42,7 @@ TEST_WITH_WORKERS(a_reload_ends_event_streams_and_they_resume)
         expect(stream->waitForEnd(), "the event stream ends");
     }
     streams.clear();
-    eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old workers end", 5s);
+    eventually([&] { return std::all_of(old.begin(), old.end(), gone); }, "the old workers end");
 
     SseClient resumed(nginx.url("/sub/room"), {"Last-Event-ID: " + before});
     expectEqual(resumed.receive().data, "meanwhile");
@@ -139,21 +139,21 @@ TEST_WITH_WORKERS(quit_closes_subscribers_and_ends_in_time)
     socket.socket().receiveUntilClosed();
     expect(stream.waitForEnd(), "the event stream ends");
     expect(poll.finish().status == 204 || poll.response().status == 200, "the poll is answered");
-    expectEqual(nginx.waitForExit(5s), 0);
+    expectEqual(nginx.waitForExit(Patience), 0);
 }
 
 TEST(a_fast_stop_ends_at_once_with_subscribers_connected)
 {
-    Nginx nginx(draining(2));
+    auto options = draining(2);
+    replaceAll(options.http, "500ms", "120s"); // a drain would not be over in time
+    Nginx nginx(options);
     WebSocket socket(nginx.port(), "/sub/room");
     RawWebSocket raw(nginx.port(), "/sub/room");
     SseClient stream(nginx.url("/sub/room"));
-    const auto begin = Clock::now();
     kill(nginx.master(), SIGTERM);
     expectEqual(raw.receiveClose(), 1012);
     expect(stream.waitForEnd(), "the event stream ends");
-    expectEqual(nginx.waitForExit(5s), 0);
-    expect(Clock::now() - begin < 4s, "at once");
+    expectEqual(nginx.waitForExit(Patience), 0);
     socket.waitForClose();
 }
 
@@ -163,7 +163,7 @@ TEST(a_subscriber_that_ignores_the_close_does_not_hold_up_a_quit)
     RawWebSocket rude(nginx.port(), "/sub/room");
     nginx.quit();
     expectEqual(rude.receiveClose(), 1012); // and says nothing
-    expectEqual(nginx.waitForExit(8s), 0);
+    expectEqual(nginx.waitForExit(Patience), 0);
 }
 
 TEST(the_binary_can_be_replaced_while_running)
@@ -181,7 +181,7 @@ TEST(the_binary_can_be_replaced_while_running)
     // Both masters serve; zones are not shared between them. The old one is asked to go.
     kill(oldMaster, SIGQUIT);
     expectEqual(old.receiveClose(), 1012);
-    expectEqual(nginx.waitForPredecessor(8s), 0);
+    expectEqual(nginx.waitForPredecessor(Patience), 0);
     WebSocket fresh(nginx.port(), "/sub/room");
     publish(nginx, "room", "new master");
     expectEqual(fresh.receiveText(), "new master");

@@ -240,7 +240,7 @@ TEST(variables_reach_the_access_log)
             return readFile(nginx.directory() / "rt.log")
                        .find("202|default|room|greeting|" + id + "|0|http") != std::string::npos;
         },
-        "the line with all variables; it is: " + readFile(nginx.directory() / "rt.log"), 2s);
+        "the line with all variables; it is: " + readFile(nginx.directory() / "rt.log"));
 }
 
 TEST_MAIN()

@@ -3,6 +3,9 @@
 //     TEST(publish_skips_the_sender) { assert_int_equal(1 + 1, 2); }
 //     TEST_MAIN()
 //
+// A file of tests is a program, whose argument may be a pattern with * and ?: only the tests that it matches. Several
+// may be one program (REALTIME_TEST_GROUP, see tests/CMakeLists.txt), whose first argument is then the file's name.
+//
 // A test body that throws fails that one test and not the program. A failed assertion longjmps, so destructors of
 // the body do not run: leak reports after a failure are noise.
 #pragma once
@@ -12,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,16 +26,36 @@ extern "C" {
 
 namespace realtime::testing {
 
-inline std::vector<CMUnitTest>& tests()
+inline std::string stemOf(std::string_view path) // without folders and .cpp
 {
-    static std::vector<CMUnitTest> all;
+    path.remove_prefix(path.rfind('/') + 1);
+    return std::string(path.substr(0, path.find('.')));
+}
+
+inline std::map<std::string, std::vector<CMUnitTest>>& testsByFile()
+{
+    static std::map<std::string, std::vector<CMUnitTest>> all;
     return all;
 }
 
-inline bool add(const char* name, CMUnitTestFunction body)
+inline bool add(const char* path, const char* name, CMUnitTestFunction body)
 {
-    tests().push_back({name, body, nullptr, nullptr, nullptr});
+    testsByFile()[stemOf(path)].push_back({name, body, nullptr, nullptr, nullptr});
     return true;
+}
+
+inline int runTests(const std::string& file, const char* pattern)
+{
+    const auto found = testsByFile().find(file);
+    if (found == testsByFile().end()) {
+        print_error("no tests of %s here\n", file.c_str());
+        return 1;
+    }
+    if (pattern != nullptr) {
+        cmocka_set_test_filter(pattern);
+    }
+    return _cmocka_run_group_tests(file.c_str(), found->second.data(), found->second.size(), nullptr,
+                                   nullptr);
 }
 
 } // namespace realtime::testing
@@ -46,18 +70,19 @@ inline bool add(const char* name, CMUnitTestFunction body)
             fail_msg("exception: %s", e.what());                                                             \
         }                                                                                                    \
     }                                                                                                        \
-    static const bool name##_added = realtime::testing::add(#name, name);                                    \
+    static const bool name##_added = realtime::testing::add(__FILE__, #name, name);                          \
     static void name##_body()
 
+#ifdef REALTIME_TEST_GROUP
+#define TEST_MAIN()
+#else
 #define TEST_MAIN()                                                                                          \
     int main(int argc, char** argv)                                                                          \
     {                                                                                                        \
-        auto& all = realtime::testing::tests();                                                              \
-        if (argc > 1) {                                                                                      \
-            cmocka_set_test_filter(argv[1]); /* a pattern with * and ?: only these tests */                  \
-        }                                                                                                    \
-        return _cmocka_run_group_tests(__FILE__, all.data(), all.size(), nullptr, nullptr);                  \
+        return realtime::testing::runTests(realtime::testing::stemOf(__FILE__),                              \
+                                           argc > 1 ? argv[1] : nullptr);                                    \
     }
+#endif
 
 // Compares bytes, so that NULs count and no terminator is needed; prints both on failure.
 #define assert_text_equal(actual, expected)                                                                  \
