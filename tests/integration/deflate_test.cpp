@@ -154,7 +154,7 @@ TEST(subscribers_get_one_and_the_same_compressed_frame)
     expectEqual(small.payload, "short");
 
     // Each of the two was compressed once as it is and once as an envelope.
-    eventually([&] { return status(nginx, "deflate_in_bytes_total") > 2 * (500 + 65535); }, "it is counted");
+    eventually([&] { return status(nginx, "deflate_in_bytes_total") > 2L * (500 + 65535); }, "it is counted");
     expect(status(nginx, "deflate_in_bytes_total") < 2 * (500 + 65535) + 1000, "once for all");
     expect(status(nginx, "deflate_out_bytes_total") < 65535, "and has become smaller");
 }
@@ -236,7 +236,7 @@ TEST(what_a_client_may_not_send_compressed)
         return socket.receiveClose();
     };
     expectEqual(closeOf({{Text, compressed(std::string(4097, 'a')), true, true, Rsv1}}), 1009);
-    expectEqual(closeOf({{Text, compressed(std::string(60'000'000, 'a')).substr(0, 4000), true, true, Rsv1}}),
+    expectEqual(closeOf({{Text, compressed(std::string(8'000'000, 'a')).substr(0, 4000), true, true, Rsv1}}),
                 1009);
     expectEqual(closeOf({{Binary, std::string(1000, 'x'), false, true, Rsv1},
                          {Continuation, std::string(3900, 'x')}}),

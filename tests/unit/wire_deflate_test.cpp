@@ -291,11 +291,11 @@ TEST(a_small_window_is_enough_to_read_what_is_compressed)
 
 TEST(a_bomb_ends_at_the_bound)
 {
-    const std::string bomb = compressed(std::string(50'000'000, 'a'));
+    const std::string bomb = compressed(std::string(8'000'000, 'a'));
     assert_true(bomb.size() < 60'000);
     assert_text_equal(inflated(bomb, 65536), "1009");
     assert_text_equal(inflated(bomb, 0), "1009");
-    assert_text_equal(inflated(bomb, 49'999'999), "1009");
+    assert_text_equal(inflated(bomb, 7'999'999), "1009");
     assert_text_equal(parse(frame(Fin | Rsv1 | Text, bomb), 0, false, 65536), "error 1009");
     // In fragments, each of which is small.
     std::string fragments = frame(Rsv1 | Binary, bomb.substr(0, 1000));
