@@ -58,9 +58,9 @@ void HandOver::step()
 {
     collect();
     HubLog& first = worker_.hub().log(0);
-    bool full = false;
-    if (first.log.hasSuccessor(worker_.conf().generation, HandoverVersion)) {
-        full = !sendShare();
+    const bool successor = first.log.hasSuccessor(worker_.conf().generation, HandoverVersion);
+    if (successor) {
+        sendShare();
     }
     const std::uint64_t taken = first.log.taken(first.slot);
     if (taken != takenSeen_) {
@@ -75,7 +75,7 @@ void HandOver::step()
     } else if (idle >= Patience) {
         giveUp();
     } else {
-        step_.after(canGo && !full ? 0 : full ? FullPause : Pause, true);
+        step_.after(successor && canGo ? ShortPause : Pause, true);
     }
 }
 
@@ -109,11 +109,11 @@ bool HandOver::mayGo() const
     return ngx_current_msec - begun_ >= StoringPatience || !worker_.storing();
 }
 
-bool HandOver::sendShare()
+void HandOver::sendShare()
 {
     if (!mayGo()) {
         noteProgress();
-        return false;
+        return;
     }
     for (int i = 0; i < Share; i++) {
         Connection* next = nextToGo();
@@ -129,13 +129,12 @@ bool HandOver::sendShare()
             later_.push(connection, connection.since());
             break;
         case Sent::Full:
-            return false;
+            return;
         case Sent::Never:
             drain(connection);
             break;
         }
     }
-    return true;
 }
 
 HandOver::Sent HandOver::send(Connection& connection)

@@ -45,7 +45,8 @@ public:
 
 private:
     static constexpr int Share = 256; // connections a step
-    static constexpr ngx_msec_t FullPause = 1;
+    static constexpr ngx_msec_t ShortPause =
+        1; // not 0: nginx would call again within the same turn of its loop
     static constexpr ngx_msec_t Pause = 10;
     enum class State : std::uint8_t { Idle, Busy, GivenUp };
     enum class Sent : std::uint8_t { Yes, Later, Full, Never };
@@ -56,7 +57,7 @@ private:
     void collect(IdleList& list);
     Connection* nextToGo(); // null: all have gone, but those that cannot yet
     bool mayGo() const;
-    bool sendShare(); // false: the queue is full, or it is too early
+    void sendShare(); // as far as the queue takes it, if it is not too early
     Sent send(Connection& connection);
     void drain(Connection& connection);
     void noteProgress();
