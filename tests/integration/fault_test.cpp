@@ -1,6 +1,8 @@
 // The promise of ack=stored and ack=broker under random faults: publishers note which events were acknowledged; RabbitMQ,
 // the connection, single workers and the whole nginx are killed, stopped and cut meanwhile; in the end every
-// acknowledged event must be in the queue.
+// acknowledged event must be in the queue. Beside them some publish to an ordered channel: what was acknowledged there must be
+// in the stream, and subscribers on two nodes must have got all that the stream has, in its order. (A gap may be told where
+// nothing is missing: while RabbitMQ is away, nobody can know.)
 //
 //     REALTIME_FAULT_SECONDS   how long (190 if unset); each three minutes the queue is read and compared
 //     REALTIME_FAULT_SEED      for the same order of faults again
@@ -11,6 +13,7 @@
 #include "support/nginx.hpp"
 #include "support/proxy.hpp"
 #include "support/rabbitmq.hpp"
+#include "support/sse.hpp"
 
 #include <amqp.h>
 #include <amqp_framing.h>
@@ -40,6 +43,7 @@ namespace {
 
 constexpr const char* Queue = "fault.all";
 constexpr const char* Exchange = "fault";
+constexpr const char* Stream = "fault.stream";
 
 // --- what is broken -------------------------------------------------------------------------------------------------
 
@@ -49,21 +53,26 @@ public:
     Server(const std::string& brokerUrl, int workers) : port_(freePort())
     {
         const std::string dir = directory_.path();
-        writeFile(directory_.path() / "nginx.conf",
-                  "load_module " + modulePath() + ";\nuser root;\ndaemon off;\nworker_processes " +
-                      std::to_string(workers) + ";\npid " + dir + "/nginx.pid;\nerror_log " + dir +
-                      "/error.log notice;\nevents { worker_connections 512; }\nhttp {\naccess_log off;\n"
-                      "client_body_temp_path " +
-                      dir + "/body;\nproxy_temp_path " + dir + "/proxy;\nfastcgi_temp_path " + dir +
-                      "/fastcgi;\nscgi_temp_path " + dir + "/scgi;\nuwsgi_temp_path " + dir +
-                      "/uwsgi;\nrealtime_zone main 8m;\nrealtime_broker events {\n server " + brokerUrl +
-                      ";\n exchange " + Exchange + " topic;\n queue " + Queue + " classic;\n spool " + dir +
-                      "/spool;\n}\nrealtime_app default { broker events; }\nserver {\nlisten 127.0.0.1:" +
-                      std::to_string(port_) +
-                      ";\nrealtime_ping 1s; realtime_timeout 3s;\n"
-                      "location = /stored { realtime_publish room ack=stored; }\n"
-                      "location = /broker { realtime_publish room ack=broker; }\n"
-                      "location = /status { realtime_status; }\n}\n}\n");
+        writeFile(
+            directory_.path() / "nginx.conf",
+            "load_module " + modulePath() + ";\nuser root;\ndaemon off;\nworker_processes " +
+                std::to_string(workers) + ";\npid " + dir + "/nginx.pid;\nerror_log " + dir +
+                "/error.log notice;\nevents { worker_connections 512; }\nhttp {\naccess_log off;\n"
+                "client_body_temp_path " +
+                dir + "/body;\nproxy_temp_path " + dir + "/proxy;\nfastcgi_temp_path " + dir +
+                "/fastcgi;\nscgi_temp_path " + dir + "/scgi;\nuwsgi_temp_path " + dir +
+                "/uwsgi;\nrealtime_zone main 8m;\nrealtime_broker events {\n server " + brokerUrl +
+                ";\n exchange " + Exchange + " topic;\n queue " + Queue + " classic;\n spool " + dir +
+                "/spool;\n}\nrealtime_broker ordered {\n server " + brokerUrl +
+                ";\n exchange fault.ordered topic;\n queue " + Stream + " stream;\n spool " + dir +
+                "/ordered;\n}\nrealtime_app default { channels ordered { broker ordered; deliver broker; "
+                "history 1000000 1d; } broker events; }\nserver {\nlisten 127.0.0.1:" +
+                std::to_string(port_) +
+                ";\nrealtime_ping 1s; realtime_timeout 3s;\n"
+                "location = /stored { realtime_publish room ack=stored; }\n"
+                "location = /broker { realtime_publish room ack=broker; }\n"
+                "location = /ordered { realtime_pubsub ordered; }\n"
+                "location = /status { realtime_status; }\n}\n}\n");
         start();
     }
     ~Server()
@@ -105,8 +114,12 @@ public:
     }
     std::uint64_t waiting() const
     {
-        const auto broker = Json::parse(get(url("/status")).body).at("brokers").at("events");
-        return static_cast<std::uint64_t>(broker.at("queued").number() + broker.at("spool_events").number());
+        const auto brokers = Json::parse(get(url("/status")).body).at("brokers");
+        double sum = 0;
+        for (const char* name : {"events", "ordered"}) {
+            sum += brokers.at(name).at("queued").number() + brokers.at(name).at("spool_events").number();
+        }
+        return static_cast<std::uint64_t>(sum);
     }
     void killWorker(std::minstd_rand& random) const
     {
@@ -238,7 +251,7 @@ struct Fault {
 
 class Faults {
 public:
-    Faults(RabbitMq& rabbit, Proxy& proxy, Server& nginx, unsigned seed) : random_(seed)
+    Faults(RabbitMq& rabbit, Proxy& proxy, Server& nginx, Server& other, unsigned seed) : random_(seed)
     {
         const auto pause = [this](int most) {
             std::this_thread::sleep_for(std::chrono::milliseconds(random_() % static_cast<unsigned>(most)));
@@ -282,6 +295,7 @@ public:
              }},
             {"channel exception", 3, [&rabbit] { deleteExchange(rabbit); }},
             {"worker killed", 6, [&nginx, this] { nginx.killWorker(random_); }},
+            {"worker of the other node killed", 3, [&other, this] { other.killWorker(random_); }},
             {"nginx killed", 3,
              [&nginx, pause] {
                  nginx.killAll();
@@ -296,9 +310,9 @@ public:
             {"nginx reloaded", 3, [&nginx] { nginx.reload(); }},
             {"all killed", 1,
              [&rabbit, &nginx] {
-                 std::thread other([&rabbit] { rabbit.kill(); });
+                 std::thread killer([&rabbit] { rabbit.kill(); });
                  nginx.killAll();
-                 other.join();
+                 killer.join();
                  nginx.start();
                  rabbit.start();
              }},
@@ -342,6 +356,9 @@ public:
         for (int i = 0; i < count; ++i) {
             threads_.emplace_back([this, &nginx, i] { run(nginx, i % 3 == 2 ? "/broker" : "/stored"); });
         }
+        for (int i = 0; i < 2; ++i) {
+            threads_.emplace_back([this, &nginx] { runOrdered(nginx); });
+        }
     }
     ~Publishers() { stop(); }
     Publishers(const Publishers&) = delete;
@@ -355,7 +372,8 @@ public:
         }
         threads_.clear();
     }
-    const std::set<std::string>& acknowledged() const { return acknowledged_; } // after stop()
+    const std::set<std::string>& acknowledged() const { return acknowledged_; }    // after stop()
+    const std::map<std::string, std::string>& ordered() const { return ordered_; } // likewise; ids by data
     std::size_t attempts() const { return attempts_; }
 
 private:
@@ -382,8 +400,32 @@ private:
         }
     }
 
+    void runOrdered(const Server& nginx)
+    {
+        static std::atomic<std::uint64_t> count{0};
+        HttpRequest request;
+        request.method = "POST";
+        request.url = nginx.url("/ordered");
+        auto client = std::make_unique<HttpClient>();
+        while (!stop_) {
+            request.body = std::to_string(++count);
+            try {
+                const auto answer = client->send(request);
+                if (answer.status == 200) {
+                    auto id = Json::parse(answer.body).at("id").text();
+                    const std::lock_guard lock(mutex_);
+                    ordered_.emplace(*request.body, std::move(id));
+                }
+            } catch (const std::exception&) {
+                client = std::make_unique<HttpClient>();
+            }
+            std::this_thread::sleep_for(20ms);
+        }
+    }
+
     std::atomic<bool> stop_{false};
     std::atomic<std::size_t> attempts_{0};
+    std::map<std::string, std::string> ordered_;
     std::mutex mutex_;
     std::set<std::string> acknowledged_;
     std::vector<std::thread> threads_;
@@ -420,6 +462,140 @@ Consumed compare(const RabbitMq& rabbit, const std::set<std::string>& acknowledg
     return out;
 }
 
+// Follows the ordered channel of a node from the beginning, and comes back whenever it is thrown out.
+class OrderedSubscriber {
+public:
+    explicit OrderedSubscriber(const Server& nginx) : url_(nginx.url("/ordered?since="))
+    {
+        thread_ = std::thread([this] {
+            while (!stop_) {
+                try {
+                    follow();
+                } catch (const std::exception&) {
+                    std::this_thread::sleep_for(100ms);
+                }
+            }
+        });
+    }
+    ~OrderedSubscriber()
+    {
+        stop_ = true;
+        thread_.join();
+    }
+    OrderedSubscriber(const OrderedSubscriber&) = delete;
+    OrderedSubscriber& operator=(const OrderedSubscriber&) = delete;
+
+    std::vector<std::pair<std::string, std::string>> got() const // data and id, each once
+    {
+        const std::lock_guard lock(mutex_);
+        return got_;
+    }
+    std::size_t gaps() const { return gaps_; }
+    std::size_t connections() const { return connections_; }
+
+private:
+    void follow()
+    {
+        SseClient client(url_ + last_);
+        ++connections_;
+        while (!stop_ && client.response().status == 200) {
+            if (!client.pending()) {
+                if (client.waitForEnd(20ms)) {
+                    return;
+                }
+                continue;
+            }
+            const SseEvent event = client.receive();
+            last_ = event.id.empty() ? last_ : event.id;
+            const std::lock_guard lock(mutex_);
+            if (event.event == "realtime:gap") {
+                ++gaps_;
+            } else if (seen_.insert(event.data).second) {
+                got_.emplace_back(event.data, event.id);
+            }
+        }
+        std::this_thread::sleep_for(100ms);
+    }
+
+    const std::string url_;
+    std::string last_ = "earliest";
+    std::atomic<bool> stop_{false};
+    std::atomic<std::size_t> gaps_{0}, connections_{0};
+    mutable std::mutex mutex_;
+    std::set<std::string> seen_;
+    std::vector<std::pair<std::string, std::string>> got_;
+    std::thread thread_;
+};
+
+// What the stream has, each event once.
+std::vector<std::string> streamContent(const RabbitMq& server)
+{
+    std::vector<std::string> out;
+    std::set<std::string> seen;
+    amqp_connection_state_t connection = amqp_new_connection();
+    if (amqp_socket_open(amqp_tcp_socket_new(connection), "127.0.0.1", server.port()) == AMQP_STATUS_OK) {
+        amqp_login(connection, "/", 0, 131'072, 0, AMQP_SASL_METHOD_PLAIN, "guest", "guest");
+        amqp_channel_open(connection, 1);
+        amqp_basic_qos(connection, 1, 0, 100, 0);
+        amqp_table_entry_t first{};
+        first.key = amqp_cstring_bytes("x-stream-offset");
+        first.value.kind = AMQP_FIELD_KIND_UTF8;
+        first.value.value.bytes = amqp_cstring_bytes("first");
+        amqp_basic_consume(connection, 1, amqp_cstring_bytes(Stream), amqp_empty_bytes, 0, 0, 0, {1, &first});
+        timeval patience{3, 0};
+        amqp_envelope_t envelope;
+        while (amqp_maybe_release_buffers(connection),
+               amqp_consume_message(connection, &envelope, &patience, 0).reply_type == AMQP_RESPONSE_NORMAL) {
+            const auto& body = envelope.message.body;
+            std::string data(static_cast<const char*>(body.bytes), body.len);
+            if (seen.insert(data).second) {
+                out.push_back(std::move(data));
+            }
+            amqp_basic_ack(connection, 1, envelope.delivery_tag, 0);
+            amqp_destroy_envelope(&envelope);
+        }
+    }
+    amqp_destroy_connection(connection);
+    return out;
+}
+
+// The stream, and what subscribers of both nodes have got of it, are the same; what was acknowledged is there under its id.
+void compareOrdered(const RabbitMq& rabbit, const std::map<std::string, std::string>& acknowledged,
+                    const std::vector<OrderedSubscriber*>& subscribers)
+{
+    const auto stream = streamContent(rabbit);
+    std::size_t missing = 0;
+    const std::set<std::string> there(stream.begin(), stream.end());
+    for (const auto& [data, id] : acknowledged) {
+        missing += there.contains(data) ? 0 : 1;
+    }
+    std::vector<std::vector<std::pair<std::string, std::string>>> got;
+    for (OrderedSubscriber* subscriber : subscribers) {
+        eventually([&] { return subscriber->got().size() >= stream.size(); },
+                   "a subscriber has what the stream has", 60s);
+        got.push_back(subscriber->got());
+    }
+    std::size_t otherIds = 0;
+    for (const auto& [data, id] : got.front()) {
+        const auto found = acknowledged.find(data);
+        otherIds += found != acknowledged.end() && found->second != id ? 1 : 0;
+    }
+    std::cout << "    ordered: " << acknowledged.size() << " acknowledged, " << stream.size()
+              << " in the stream, " << missing << " missing, " << otherIds
+              << " under another id; subscribers came back " << subscribers[0]->connections() - 1 << " and "
+              << subscribers[1]->connections() - 1 << " times and were told of "
+              << subscribers[0]->gaps() + subscribers[1]->gaps() << " gaps" << std::endl;
+    expectEqual(missing, 0U);
+    expectEqual(otherIds, 0U);
+    expect(got[0] == got[1], "both nodes tell the same under the same ids");
+    std::vector<std::string> order;
+    for (const auto& one : got[0]) {
+        order.push_back(one.first);
+    }
+    expect(order == stream, "in the order of the stream");
+    expect(acknowledged.size() > 100, "the faults leave room for ordered events");
+}
+
 std::chrono::seconds duration()
 {
     const char* text = std::getenv("REALTIME_FAULT_SECONDS");
@@ -429,7 +605,7 @@ std::chrono::seconds duration()
 unsigned seed()
 {
     const char* text = std::getenv("REALTIME_FAULT_SEED");
-    return text == nullptr ? std::random_device{}() : static_cast<unsigned>(toInt(text));
+    return text == nullptr ? std::random_device{}() : static_cast<unsigned>(std::stoul(text));
 }
 
 void awaitDrained(const Server& nginx)
@@ -452,6 +628,17 @@ RabbitMq& ownRabbit()
     return RabbitMq::share();
 }
 
+// RabbitMQ 3.10 writes down some time later, or when it is stopped, what queues it has: killed within two seconds, it has lost a
+// new one with all that it has confirmed; within three minutes, it knows its first stream by name and can never use it again
+// ("home node ... is down or inaccessible").
+void settleQueues(RabbitMq& rabbit, const Server& nginx)
+{
+    eventually([&nginx] { return post(nginx.url("/ordered"), "first").status == 200; },
+               "the stream is there");
+    rabbit.stop();
+    rabbit.start();
+}
+
 } // namespace
 
 TEST(every_acknowledged_event_reaches_the_queue_whatever_dies)
@@ -459,8 +646,12 @@ TEST(every_acknowledged_event_reaches_the_queue_whatever_dies)
     RabbitMq& rabbit = ownRabbit();
     Proxy proxy(rabbit.port());
     Server nginx(proxy.url(), 2);
+    Server other(proxy.url(), 2);
+    settleQueues(rabbit, nginx);
+    OrderedSubscriber here(nginx), there(other);
+    std::map<std::string, std::string> ordered;
     const unsigned start = seed();
-    Faults faults(rabbit, proxy, nginx, start);
+    Faults faults(rabbit, proxy, nginx, other, start);
     std::cout << "    seed " << start << std::endl;
     const auto end = Clock::now() + duration();
     std::size_t events = 0;
@@ -483,6 +674,8 @@ TEST(every_acknowledged_event_reaches_the_queue_whatever_dies)
             std::cout << nginx.errorLog();
         }
         expectEqual(result.missing.size(), 0U);
+        ordered.insert(publishers.ordered().begin(), publishers.ordered().end());
+        compareOrdered(rabbit, ordered, {&here, &there});
         expect(publishers.acknowledged().size() > 100, "the faults leave room for events");
     }
     faults.print();
