@@ -154,7 +154,8 @@ TEST(what_one_subscriber_alone_gets_is_not_compressed)
 
 TEST(what_is_not_for_a_form_makes_an_empty_frame)
 {
-    LogRecord record = recordOf(repeated('i'));
+    const std::string data = repeated('i');
+    LogRecord record = recordOf(data);
     record.flags = record_flag::Internal;
     ws::Deflater deflater;
     DeflateStats stats;

@@ -592,6 +592,9 @@ TEST(compressed_frames_are_shared_and_history_goes_plain)
     assert_int_equal(late.events, 2);
     assert_int_equal(late.text[0] & 0xff, 0x81);
     assert_int_equal(stage.hub->stats().deflated.in, once.in);
+    for (Inbox* one : {&alice, &bob, &plain, &late, &several, &twin}) {
+        stage.hub->leave(*one);
+    }
 }
 
 TEST_MAIN()
