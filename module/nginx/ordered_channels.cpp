@@ -17,7 +17,7 @@ constexpr ngx_msec_t LogPatience = 10'000;
 constexpr ngx_msec_t EmptyAfter = 1000;
 constexpr std::int64_t ClocksMs = 2000; // RabbitMQ's may be so far ahead of ours
 constexpr std::int64_t AheadMs =
-    60 * 60 * 1000; // the first event of no stream was published later than that from now
+    3'600'000; // the first event of no stream was published later than that from now
 
 // Under which the log knows an event of a stream. Not one that a client can have sent: header values have no NUL.
 std::string keyOf(std::string_view messageId)

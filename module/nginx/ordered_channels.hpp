@@ -58,15 +58,15 @@ private:
         std::string queue;
         std::vector<std::uint32_t> logs; // that have channels of it
         std::unique_ptr<StreamReader> reader;
-        bool follows = false;
         std::uint64_t life = 0; // its event n is number life + n here
-        bool began = false;     // the next event is the first of a reading, from `start` on
         StreamStart start;
-        bool looks = false; // for the first event that there is
         ngx_msec_t looksSince = 0;
-        bool restarts = false;    // another reading was asked for: not yet
         std::int64_t sinceMs = 0; // a log that has not begun wants what was published since
         enum class Renewal { None, WasEmpty, MadeAnew } renewal = Renewal::None; // with the next event
+        bool follows = false;
+        bool began = false;    // the next event is the first of a reading, from `start` on
+        bool looks = false;    // for the first event that there is
+        bool restarts = false; // another reading was asked for: not yet
     };
     struct Asked {
         Stream* stream = nullptr;

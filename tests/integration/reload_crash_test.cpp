@@ -134,7 +134,12 @@ public:
     enum class Fresh { Stopped, Running };
     void beginReload(Fresh how)
     {
-        old_ = nginx_.workers();
+        eventually( // also the successor of one that was killed
+            [&] {
+                old_ = nginx_.workers();
+                return old_.size() == Workers && std::none_of(old_.begin(), old_.end(), gone);
+            },
+            "all workers are there");
         fresh_.clear();
         ::kill(nginx_.master(), SIGHUP);
         eventually(
