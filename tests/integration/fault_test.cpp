@@ -115,7 +115,7 @@ public:
     std::uint64_t waiting() const
     {
         const auto brokers = Json::parse(get(url("/status")).body).at("brokers");
-        double sum = 0;
+        std::int64_t sum = 0;
         for (const char* name : {"events", "ordered"}) {
             sum += brokers.at(name).at("queued").number() + brokers.at(name).at("spool_events").number();
         }
