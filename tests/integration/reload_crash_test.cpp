@@ -145,6 +145,9 @@ public:
         eventually(
             [&] {
                 look(how);
+                if (fresh_.size() < old_.size() && how == Fresh::Stopped) {
+                    letGo(); // of the log's lock, which the others need
+                }
                 return fresh_.size() == old_.size();
             },
             "new workers");
@@ -206,6 +209,15 @@ private:
                 }
                 fresh_.push_back(pid);
             }
+        }
+    }
+
+    void letGo()
+    {
+        go();
+        std::this_thread::sleep_for(2ms);
+        for (const pid_t pid : fresh_) {
+            ::kill(pid, SIGSTOP);
         }
     }
 
