@@ -26,10 +26,11 @@ constexpr auto Goodbye = 250ms;         // for closing a healthy link
 constexpr std::size_t MaxSpent = 512, MaxSpentBytes = 2048; // of data
 
 // With so many in flight there is always something to read or to send, and to wake up for each few of them costs this
-// thread, the event loop and the broker more than they are worth. So it takes a breath, and finds a batch. A message
-// takes RabbitMQ some 50 us of all that wait in line there, so that this is a small part of what they wait anyway.
+// thread, the event loop and the broker more than they are worth. So it takes a breath, and finds a batch: a share of the
+// time that what is in flight spends in line anyway.
 constexpr std::size_t Crowd = 64;
-constexpr LinkClock::duration BreathEach = 4us, LongestBreath = 4ms;
+constexpr int BreathShare = 8;
+constexpr LinkClock::duration ShortestBreath = 250us, LongestBreath = 10ms;
 
 bool isUp(LinkState state)
 {
@@ -454,8 +455,7 @@ void BrokerLoop::sleep(Time now)
     if (linkState_ == LinkState::Up && inFlight_.size() >= Crowd && now - progressAt_ < StalledAfter &&
         !stopping()) {
         const LinkClock::duration due = std::chrono::milliseconds(timeout);
-        std::this_thread::sleep_for(
-            std::min({due, LongestBreath, BreathEach * static_cast<int>(inFlight_.size())}));
+        std::this_thread::sleep_for(std::min(due, breath(now)));
         return;
     }
     shared_.asleep.exchange(true, std::memory_order_acq_rel);
@@ -469,6 +469,22 @@ void BrokerLoop::sleep(Time now)
         std::uint64_t count = 0;
         [[maybe_unused]] const auto got = ::read(shared_.wakeFd.get(), &count, sizeof(count));
     }
+}
+
+// By Little's law what is in flight spends as long there as so many take at the pace of the last confirms.
+LinkClock::duration BrokerLoop::breath(Time now)
+{
+    const std::uint64_t confirmed = shared_.confirmed.load(std::memory_order_relaxed);
+    if (confirmed != paceConfirmed_) {
+        if (now - paceAt_ < StalledAfter) { // else there was no crowd between
+            const auto each = (now - paceAt_) / static_cast<LinkClock::rep>(confirmed - paceConfirmed_);
+            pace_ = (3 * pace_ + each) / 4;
+        }
+        paceAt_ = now;
+        paceConfirmed_ = confirmed;
+    }
+    const auto inLine = pace_ * static_cast<LinkClock::rep>(inFlight_.size());
+    return std::clamp<LinkClock::duration>(inLine / BreathShare, ShortestBreath, LongestBreath);
 }
 
 BrokerLoop::Time BrokerLoop::sleepUntil(Time now) const

@@ -122,6 +122,7 @@ private:
     void finish();
     void report();
     void sleep(Time now);
+    LinkClock::duration breath(Time now);
     Time sleepUntil(Time now) const;
     bool hasWork() const
     {
@@ -169,6 +170,10 @@ private:
     Time progressAt_ = Time::max(); // last confirm, or when the first of those in flight was submitted
     Time lookAt_ = Time::min();     // at those in flight
     bool moreToSpool_ = false;
+    // From confirm to confirm, smoothed; what RabbitMQ takes until it is known.
+    LinkClock::duration pace_ = std::chrono::microseconds(50);
+    Time paceAt_{}; // when it was last looked at, and how many were confirmed then
+    std::uint64_t paceConfirmed_ = 0;
 
     Time stopAt_ = Time::max();
     Time summaryAt_ = Time::max();
