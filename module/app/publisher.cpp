@@ -15,6 +15,11 @@ PublishStatus statusOf(Offer offer)
     return offer == Offer::Full ? PublishStatus::BrokerFull : PublishStatus::BrokerAway;
 }
 
+std::string_view eventOf(const Publication& publication)
+{
+    return publication.event.empty() ? std::string_view("message") : publication.event;
+}
+
 // All of it, see Broker::next().
 void fill(BrokerEvent& event, const App& app, const Publication& publication, const BrokerRoute& route,
           const ChannelPolicy& policy, std::string_view messageId)
@@ -22,7 +27,7 @@ void fill(BrokerEvent& event, const App& app, const Publication& publication, co
     event.messageId = messageId;
     event.app = app.id;
     event.channel = publication.channel;
-    event.event = publication.event.empty() ? std::string_view("message") : publication.event;
+    event.event = eventOf(publication);
     event.contentType = publication.contentType;
     event.data = publication.data;
     if (route.routingKey) {
@@ -90,6 +95,26 @@ Published outcome(const AppendResult& appended)
     return published;
 }
 
+NewRecord recordOf(const App& app, const Publication& publication, const ChannelPolicy& policy, bool fromPeer)
+{
+    return {
+        .app = app.id,
+        .channel = publication.channel,
+        .event = publication.event,
+        .contentType = publication.contentType,
+        .data = publication.data,
+        .origin = publication.origin,
+        .userId = publication.userId,
+        .timeMs = publication.timeMs,
+        .flags = publication.flags,
+        .idempotencyKey = publication.idempotencyKey,
+        .fromPeer = fromPeer,
+        .stream = policy.stream,
+        .number = publication.number,
+        .publisher = publication.publisherSlot,
+    };
+}
+
 } // namespace
 
 Published Publisher::publish(const App& app, const Publication& publication)
@@ -135,6 +160,12 @@ Published Publisher::publish(const App& app, const Publication& publication)
 Published Publisher::toStream(const App& app, const Publication& publication, const ChannelPolicy& policy)
 {
     Published published;
+    NewRecord record = recordOf(app, publication, policy, true);
+    record.event = eventOf(publication);
+    if (!hub_.log(policy.log).log.fits(record)) {
+        published.status = PublishStatus::TooLarge; // nobody could ever be told what the stream has
+        return published;
+    }
     published.handBack = messageIdFor(app, publication);
     published.log = policy.log;
     for (const BrokerRoute& route : *policy.brokers) {
@@ -168,24 +199,7 @@ AppendResult Publisher::append(const App& app, const Publication& publication, c
                                bool fromPeer)
 {
     HubLog& log = hub_.log(policy.log);
-    return log.log.append(
-        {
-            .app = app.id,
-            .channel = publication.channel,
-            .event = publication.event,
-            .contentType = publication.contentType,
-            .data = publication.data,
-            .origin = publication.origin,
-            .userId = publication.userId,
-            .timeMs = publication.timeMs,
-            .flags = publication.flags,
-            .idempotencyKey = publication.idempotencyKey,
-            .fromPeer = fromPeer,
-            .stream = policy.stream,
-            .number = publication.number,
-            .publisher = publication.publisherSlot,
-        },
-        log.slot, *log.wakeUp);
+    return log.log.append(recordOf(app, publication, policy, fromPeer), log.slot, *log.wakeUp);
 }
 
 // The configuration has made sure that every route names a broker.

@@ -132,6 +132,9 @@ bool BrokerLoop::noticeStop(Time now)
         connectAt_ = now;
         retryAt_ = std::min(retryAt_, parked_.empty() ? Time::max() : now);
         dropBacklog();
+        if (spool_) {
+            spool_->useReserve();
+        }
     }
     return stopping();
 }
@@ -386,7 +389,7 @@ void BrokerLoop::reuse(Event event)
 
 void BrokerLoop::updateAvailable()
 {
-    const bool nowhere = spool_ && !spool_->usable() && linkState_ != LinkState::Up &&
+    const bool nowhere = spool_ && !spool_->takes() && linkState_ != LinkState::Up &&
                          shared_.spool.failed.load(std::memory_order_relaxed);
     shared_.unavailable.store(fileFailed_ || nowhere, std::memory_order_relaxed);
 }

@@ -32,7 +32,7 @@ void BrokerLoop::turnSpool(Time now)
         spoolEpoch_ = spool_->epoch();
         forgetRows();
     }
-    if (!spool_->usable()) {
+    if (!spool_->takes()) {
         return;
     }
     const bool stalled = !inFlight_.empty() && now - progressAt_ >= StalledAfter;
@@ -228,7 +228,7 @@ BrokerLoop::Time BrokerLoop::spoolWakeAt(Time now) const
     if (moreToSpool_) {
         return Time::min();
     }
-    const bool unconfirmed = spool_->usable() && (!inFlight_.empty() || !waiting_.empty());
+    const bool unconfirmed = spool_->takes() && (!inFlight_.empty() || !waiting_.empty());
     return std::min(spool_->wakeAt(), unconfirmed ? now + LookEvery : Time::max());
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <system_error>
@@ -53,6 +55,15 @@ void Spool::turn(Time now, bool adoptNow)
     if (erasures_.size() >= EraseTogether || now >= eraseAt_) {
         flush();
     }
+    if (now >= roomAt_ && usable()) {
+        roomAt_ = now + RetryAfter;
+        if (findRoom(reserve_ + Reserve / 4)) { // not to change its mind with every event that leaves
+            recovered();
+        }
+    }
+    if (!usable()) {
+        return;
+    }
     mayAdopt_ = adoptNow;
     if (adoptNow && now >= adoptAt_) {
         adopt(now);
@@ -64,7 +75,7 @@ Spool::Time Spool::wakeAt() const
     if (!usable()) {
         return openAt_;
     }
-    return std::min(eraseAt_, mayAdopt_ ? adoptAt_ : Time::max());
+    return std::min({eraseAt_, roomAt_, mayAdopt_ ? adoptAt_ : Time::max()});
 }
 
 template <class Work> bool Spool::attempt(Work&& work)
@@ -82,7 +93,7 @@ template <class Work> bool Spool::attempt(Work&& work)
 void Spool::open(Time now)
 {
     openAt_ = now + RetryAfter;
-    attempt([this] {
+    const bool opened = attempt([this] {
         const bool first = !lock_;
         if (first) {
             claim();
@@ -93,14 +104,49 @@ void Spool::open(Time now)
         }
         nextRow_ = std::max(nextRow_, file_->lastRow() + 1);
         mayHaveMore_ = true;
-        gauges_.failed.store(false, std::memory_order_relaxed);
-        if (std::exchange(told_, false)) {
-            note_(BrokerNote::Level::Notice, "the spool " + path() + " can be written again");
-        } else if (file_->events() > 0) {
+        if (!told_ && file_->events() > 0) {
             note_(BrokerNote::Level::Notice,
                   "the spool " + path() + " holds " + std::to_string(file_->events()) + " events of before");
         }
     });
+    if (opened && findRoom(reserve_)) {
+        recovered();
+    }
+}
+
+// What the file can use again counts, but for no more than as much again: the log of writes needs room of its own. That
+// holds some pages more than once: it is seen what they give before the answer is no.
+bool Spool::findRoom(std::uint64_t needed)
+{
+    std::uint64_t free = 0;
+    bool found = false;
+    const auto look = [&] {
+        free = file_->freeBytes();
+        found = free >= needed || free + std::min(free, file_->reusableBytes()) >= needed;
+    };
+    const bool looked = attempt([&] {
+        look();
+        if (!found) {
+            file_->settle();
+            look();
+        }
+    });
+    if (looked && !found && !std::exchange(low_, true)) {
+        roomAt_ = LinkClock::now() + RetryAfter;
+        tellFault("its disk is full but for " + std::to_string(free >> 20) + " MB, and " +
+                  std::to_string(reserve_ >> 20) + " MB must be left to drain it");
+    }
+    return looked && found;
+}
+
+void Spool::recovered()
+{
+    low_ = false;
+    roomAt_ = Time::max();
+    gauges_.failed.store(false, std::memory_order_relaxed);
+    if (std::exchange(told_, false)) {
+        note_(BrokerNote::Level::Notice, "the spool " + path() + " can be written again");
+    }
 }
 
 void Spool::claim()
@@ -117,6 +163,8 @@ void Spool::fail(const SpoolError& error)
 {
     const std::string name = path();
     file_.reset();
+    low_ = false; // to be seen when it is open again
+    roomAt_ = Time::max();
     if (error.lost && lock_) {
         ++epoch_;
         erasures_.clear();
@@ -129,12 +177,22 @@ void Spool::fail(const SpoolError& error)
             std::rename((name + "-wal").c_str(), (aside + "-wal").c_str());
             note_(BrokerNote::Level::Error, "the spool " + name + " is damaged and was set aside as " +
                                                 aside + ": what waited there is not delivered");
+            openAt_ = Time::min();
+        } else if (errno == ENOENT) {
+            openAt_ = Time::min();
+        } else {
+            note_(BrokerNote::Level::Error,
+                  "the spool " + name + " is damaged and cannot be set aside: " + std::strerror(errno));
         }
-        openAt_ = Time::min();
     }
+    tellFault(error.what());
+}
+
+void Spool::tellFault(const std::string& what)
+{
     gauges_.failed.store(true, std::memory_order_relaxed);
     told_ = true;
-    note_(BrokerNote::Level::Error, "cannot use the spool " + name + ": " + error.what());
+    note_(BrokerNote::Level::Error, "cannot use the spool " + path() + ": " + what);
 }
 
 void Spool::publish()
@@ -146,17 +204,28 @@ void Spool::publish()
 
 bool Spool::store(const std::vector<PendingEvent*>& events, bool stay, bool refused)
 {
-    return usable() && attempt([&] {
-               file_->append(events, nextRow_, refused);
-               for (PendingEvent* event : events) {
-                   event->row = nextRow_++;
-                   event->refusedRow = refused;
-                   if (stay) {
-                       inMemory_.insert(event->row);
-                   }
-               }
-               mayHaveMore_ = mayHaveMore_ || !stay;
-           });
+    return takes() && findRoom(reserve_) && append(events, stay, refused);
+}
+
+void Spool::useReserve()
+{
+    reserve_ = Reserve / 2;
+    low_ = false;
+}
+
+bool Spool::append(const std::vector<PendingEvent*>& events, bool stay, bool refused)
+{
+    return attempt([&] {
+        file_->append(events, nextRow_, refused);
+        for (PendingEvent* event : events) {
+            event->row = nextRow_++;
+            event->refusedRow = refused;
+            if (stay) {
+                inMemory_.insert(event->row);
+            }
+        }
+        mayHaveMore_ = mayHaveMore_ || !stay;
+    });
 }
 
 bool Spool::refuse(const std::vector<std::int64_t>& rows)
@@ -288,7 +357,9 @@ void Spool::adoptPiece()
         orphan_.reset();
         orphanLock_->remove();
         orphanLock_.reset();
-    } else if (store(all, false, false)) {
+    } else if (file_->freeBytes() < Reserve / 2 || !append(all, false, false)) {
+        adoptAt_ = LinkClock::now() + AdoptEvery; // the reserve is for this, too: it gives room in the end
+    } else {
         try {
             orphan_->erase(entries);
         } catch (const SpoolError&) { // delivered twice, then; not read again here

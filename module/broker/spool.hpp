@@ -7,9 +7,11 @@
 // Order      as stored; an adopted file's events follow in their own order.
 // Adoption   another file of this broker whose lock can be taken is copied over, piece by piece, and removed. A death in
 //            the midst leaves a piece in both, which is delivered twice.
-// Failing    no call throws. After an error (disk full, read-only, I/O) usable() is false and the file is tried again
-//            every RetryAfter. A file that is no database is set aside as PATH.damaged-TIME. When rows are gone with
-//            their file, epoch() changes: what the caller keeps of rows is void.
+// Failing    no call throws. After an error (read-only, I/O) usable() is false and the file is tried again every
+//            RetryAfter. A file that is no database is set aside as PATH.damaged-TIME. When rows are gone with their
+//            file, epoch() changes: what the caller keeps of rows is void.
+// Full disk  erasing takes SQLite room, too: a disk that the spool had filled could never be drained. So Reserve of it is
+//            left free. When it has no more than that, takes() is false while all but store() goes on.
 // Thread     the broker's. A call takes as long as the disk does.
 #pragma once
 
@@ -45,6 +47,8 @@ public:
     static constexpr std::uint64_t MaxBatchBytes = 8 << 20;
     static constexpr std::chrono::seconds RetryAfter{1};
     static constexpr std::chrono::seconds AdoptEvery{2};
+    // A log of writes that is due to be moved into the file (16 MB and a batch), and one of erasing a batch.
+    static constexpr std::uint64_t Reserve = 32 << 20;
 
     Spool(const SpoolConfig& config, const std::string& broker, SpoolGauges& gauges, Note note);
 
@@ -52,11 +56,13 @@ public:
     void turn(Time now, bool adopt);
     Time wakeAt() const;
     bool usable() const { return file_.has_value(); }
+    bool takes() const { return usable() && !low_; }
     unsigned epoch() const { return epoch_; }
 
     // Durable if true: each event then has its row. Those that `stay` in memory are not read back before rewind().
     bool store(const std::vector<PendingEvent*>& events, bool stay, bool refused);
     bool refuse(const std::vector<std::int64_t>& rows);
+    void useReserve(); // half of it, from now on: what is not stored now is lost
 
     // The event is no longer needed. What is due is erased together, by turn().
     void erase(const PendingEvent& event);
@@ -75,9 +81,13 @@ public:
 
 private:
     template <class Work> bool attempt(Work&& work);
+    bool append(const std::vector<PendingEvent*>& events, bool stay, bool refused);
     void open(Time now);
     void claim();
     void fail(const SpoolError& error);
+    void tellFault(const std::string& what);
+    bool findRoom(std::uint64_t needed);
+    void recovered();
     void publish();
     void adopt(Time now);
     bool findOrphan();
@@ -93,6 +103,9 @@ private:
     std::optional<SpoolLock> lock_; // before file_: released after it is closed
     std::optional<SpoolFile> file_;
     bool told_ = false; // that it fails
+    bool low_ = false;  // the disk is too full
+    Time roomAt_ = Time::max();
+    std::uint64_t reserve_ = Reserve;
     unsigned epoch_ = 0;
     std::int64_t nextRow_ = 1; // never used before by this process, even in another file
 

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 namespace realtime {
@@ -122,10 +123,11 @@ SpoolFile::SpoolFile(std::string path) : path_(std::move(path))
     if (sqlite3_db_readonly(db, "main") == 1) {
         check(SQLITE_READONLY);
     }
-    // The log of one checkpoint: 16 MB; after a burst it is cut back to 64 MB.
-    for (const char* sql :
-         {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL",
-          "PRAGMA wal_autocheckpoint = 4000", "PRAGMA journal_size_limit = 67108864"}) {
+    // The log of one checkpoint: 16 MB; after a burst it is cut back to 64 MB. What is erased is not overwritten at the
+    // price of writing it all once more, for which a disk may have no room; Debian's SQLite would.
+    for (const char* sql : {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL",
+                            "PRAGMA synchronous = FULL", "PRAGMA wal_autocheckpoint = 4000",
+                            "PRAGMA journal_size_limit = 67108864", "PRAGMA secure_delete = FAST"}) {
         execute(sql);
     }
     prepareSchema();
@@ -269,8 +271,27 @@ void SpoolFile::compact()
     if (events_ == 0 && mostBytes_ >= WorthCompacting) {
         mostBytes_ = 0;
         execute("VACUUM");
-        execute("PRAGMA wal_checkpoint(TRUNCATE)");
+        settle();
     }
+}
+
+std::uint64_t SpoolFile::freeBytes() const
+{
+    struct statvfs disk {};
+    if (statvfs(path_.c_str(), &disk) != 0 || disk.f_blocks == 0) { // 0: without a limit, or it does not say
+        return ~std::uint64_t{0};
+    }
+    return std::uint64_t{disk.f_bavail} * disk.f_frsize;
+}
+
+std::uint64_t SpoolFile::reusableBytes()
+{
+    return static_cast<std::uint64_t>(number("PRAGMA freelist_count") * number("PRAGMA page_size"));
+}
+
+void SpoolFile::settle()
+{
+    execute("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 void SpoolFile::execute(const char* sql)

@@ -79,6 +79,12 @@ public:
     // Gives the disk its room back if nothing is left.
     void compact();
 
+    // What its disk has left for others than root; more than any disk has where that is not known.
+    std::uint64_t freeBytes() const;
+    std::uint64_t reusableBytes(); // in the file, of what was erased
+    // Moves the log of writes into the file, and gives back its room.
+    void settle();
+
 private:
     class Transaction;
 

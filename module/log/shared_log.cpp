@@ -6,6 +6,7 @@
 #include "log/directory.hpp"
 #include "log/layout.hpp"
 #include "log/lock.hpp"
+#include "log/ring.hpp"
 #include "log/step.hpp"
 
 #include <algorithm>
@@ -138,6 +139,11 @@ std::optional<SharedLog> SharedLog::attach(std::span<std::byte> memory)
 AppendResult SharedLog::append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp)
 {
     return Appender(Memory(base_)).append(record, self, wakeUp);
+}
+
+bool SharedLog::fits(const NewRecord& record) const
+{
+    return Ring(Memory(base_)).frameBytes(record).has_value();
 }
 
 std::size_t SharedLog::maxRecordBytes() const

@@ -351,6 +351,7 @@ public:
     AppendResult append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp);
     // The size of the largest record, its fixed header (88 bytes) and all its strings together.
     std::size_t maxRecordBytes() const;
+    bool fits(const NewRecord& record) const; // else append() says TooLarge
 
     // --- streams (streams.cpp) -----------------------------------------------------------------------------------
     // How far this log has followed a stream: the number of the next event. nullopt: it has not begun.

@@ -4,6 +4,7 @@
 #include "support/files.hpp"
 #include "support/listener.hpp"
 #include "support/rabbitmq.hpp"
+#include "support/tls_rabbitmq.hpp"
 
 #include <algorithm>
 #include <poll.h>
@@ -468,42 +469,14 @@ TEST(stopping_drains_what_was_just_offered)
 
 TEST(tls_is_verified_both_ways)
 {
-    const TempDir directory;
-    const auto at = [&](const char* name) { return (directory.path() / name).string(); };
-    writeFile(at("make"), "set -e; cd " + directory.path().string() + R"(
-openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca
-for who in server client; do
-    openssl req -newkey rsa:2048 -nodes -keyout $who.key -out $who.csr -subj /CN=$who
-    echo "subjectAltName=DNS:localhost" > $who.ext
-    openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile $who.ext -out $who.pem
-done
-openssl req -x509 -newkey rsa:2048 -nodes -keyout other.key -out other.pem -days 2 -subj /CN=other-ca
-chmod 644 *.key
-)");
-    expectEqual(run({"sh", at("make")}).status, 0);
-    const auto port = std::to_string(freePort());
-    std::filesystem::create_directory(at("rabbit"));
-    writeFile(at("rabbit/extra.conf"), "listeners.ssl.1 = 127.0.0.1:" + port + "\nssl_options.cacertfile = " +
-                                           at("ca.pem") + "\nssl_options.certfile = " + at("server.pem") +
-                                           "\nssl_options.keyfile = " + at("server.key") +
-                                           "\nssl_options.verify = verify_peer\n"
-                                           "ssl_options.fail_if_no_peer_cert = true\n");
-    struct Server {
-        std::string place;
-        explicit Server(std::string where) : place(std::move(where))
-        {
-            expectEqual(run({REALTIME_RABBITMQ_SCRIPT, "start", place}).status, 0);
-        }
-        ~Server() { run({REALTIME_RABBITMQ_SCRIPT, "stop", place}); }
-    } const server(at("rabbit"));
-
+    const TlsRabbitMq server;
     BrokerConfig config;
     config.name = "events";
     config.queues.emplace_back();
-    config.servers = {parseBrokerServer("amqps://guest:guest@localhost:" + port)};
-    config.tlsCa = at("ca.pem");
-    config.tlsCert = at("client.pem");
-    config.tlsKey = at("client.key");
+    config.servers = {parseBrokerServer(server.url())};
+    config.tlsCa = server.file("ca.pem");
+    config.tlsCert = server.file("client.pem");
+    config.tlsKey = server.file("client.key");
     {
         Loop loop(config);
         auto big = makeEvent("big", 1);
@@ -520,16 +493,16 @@ chmod 644 *.key
         awaitNote(loop, part);
     };
     auto wrong = config;
-    wrong.tlsCa = at("other.pem");
+    wrong.tlsCa = server.file("other.pem");
     complaint(wrong, "certificate is not accepted");
     wrong = config;
-    wrong.tlsCa = at("missing.pem");
+    wrong.tlsCa = server.file("missing.pem");
     complaint(wrong, "cannot load the certificates to trust from");
     wrong = config;
-    wrong.servers = {parseBrokerServer("amqps://guest:guest@127.0.0.1:" + port)};
+    wrong.servers = {parseBrokerServer(server.url("127.0.0.1"))};
     complaint(wrong, "certificate is not accepted: IP address mismatch");
     wrong = config;
-    wrong.tlsKey = at("server.key");
+    wrong.tlsKey = server.file("server.key");
     complaint(wrong, "cannot load the key");
     wrong = config;
     wrong.tlsCert.clear();

@@ -396,4 +396,18 @@ TEST(what_the_stream_has_dropped_is_told_as_a_gap)
     expect(next(all).second.find(':') != std::string::npos, "what there is");
 }
 
+TEST(what_no_subscriber_could_ever_get_is_refused_and_does_not_enter_the_stream)
+{
+    auto& server = RabbitMq::share();
+    auto options = ordered(server.url(), "large");
+    options.http += "client_max_body_size 2m; realtime_max_message_size 2m;\n";
+    const Node nginx(options);
+    SseClient subscriber(nginx.url("/sub/ordered.room"));
+    expectEqual(post(nginx.url("/pub/ordered.room"), std::string(1'500'000, 'x')).status, 413L);
+    const std::string id = publishOrdered(nginx, "ordered.room", "small");
+    expect(next(subscriber) == std::pair(id, std::string("small")), "only that comes");
+    SseClient all(nginx.url("/sub/ordered.room?since=earliest"));
+    expectEqual(next(all).first, id);
+}
+
 TEST_MAIN()

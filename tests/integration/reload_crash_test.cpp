@@ -90,7 +90,7 @@ public:
             visitors_.push_back(std::move(member));
         }
         for (int i = 0; i < Listeners; ++i) {
-            visitors_.push_back(std::make_unique<Listener>(nginx_, i));
+            visitors_.push_back(std::make_unique<Follower>(nginx_, i));
         }
         for (int i = 0; i < Streams; ++i) {
             visitors_.push_back(std::make_unique<Stream>(nginx_, i));

@@ -1,9 +1,8 @@
 // The embedded store when it cannot store: nothing is broadcast that would be lost, and everything else goes on.
 #include "support/realtime.hpp"
+#include "support/small_disk.hpp"
 #include "support/sqlite.hpp"
 #include "support/websocket.hpp"
-
-#include <sys/mount.h>
 
 #include "testing.hpp"
 
@@ -21,27 +20,6 @@ NginxOptions storedIn(const std::string& directory)
                       "location = /stored { realtime_publish kept app=kept ack=stored; }\n";
     return options;
 }
-
-// A file system so small that it is soon full.
-class SmallDisk {
-public:
-    SmallDisk() { mounted_ = mount("tmpfs", path().c_str(), "tmpfs", 0, "size=256k,mode=0777") == 0; }
-    ~SmallDisk()
-    {
-        if (mounted_) {
-            umount2(path().c_str(), MNT_DETACH);
-        }
-    }
-    SmallDisk(const SmallDisk&) = delete;
-    SmallDisk& operator=(const SmallDisk&) = delete;
-
-    bool mounted() const { return mounted_; }
-    std::string path() const { return directory_.path(); }
-
-private:
-    TempDir directory_;
-    bool mounted_ = false;
-};
 
 void expectRefusedAndNotBroadcast(const Nginx& nginx, WebSocket& subscriber)
 {
@@ -70,30 +48,22 @@ void expectRefusedAndNotBroadcast(const Nginx& nginx, WebSocket& subscriber)
 
 TEST(a_full_disk_refuses_what_it_cannot_keep_and_recovers)
 {
-    const SmallDisk disk;
+    SmallDisk disk("256k");
     if (!disk.mounted()) {
-        skip(); // not root, or no right to mount
+        skip();
     }
     const Nginx nginx(storedIn(disk.path()));
     WebSocket subscriber(nginx.port(), "/kept");
     expectEqual(post(nginx.url("/stored"), "there is room").status, 200L);
     expectEqual(subscriber.receiveText(), "there is room");
-    std::string filler(200, 'x');
-    std::string ballast;
-    try {
-        for (;;) { // fills the disk
-            ballast += std::string(4096, 'x');
-            writeFile(disk.path() + "/ballast", ballast);
-        }
-    } catch (const std::exception&) {
-    }
+    disk.fill();
     for (int i = 0; i < 200 && post(nginx.url("/kept"), std::string(4000, 'y')).status != 503; ++i) {
     }
     expectRefusedAndNotBroadcast(nginx, subscriber);
     const auto lines = nginx.countInErrorLog("[error]");
     expect(lines >= 1 && lines <= 3, "one line says so, not one an event: " + nginx.errorLog());
 
-    std::filesystem::remove(disk.path() + "/ballast");
+    disk.makeRoom();
     eventually([&] { return post(nginx.url("/stored"), "room again").status == 200; }, "it stores again",
                30s);
     expect(!query(disk.path() + "/events.db", "select 1 from events where data = 'room again'").empty(),

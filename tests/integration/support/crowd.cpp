@@ -156,20 +156,20 @@ void Poll::read()
     }
 }
 
-Listener::Listener(const Nginx& nginx, int index)
+Follower::Follower(const Nginx& nginx, int index)
     : Visitor("listener " + std::to_string(index)), port_(nginx.port())
 {
     connect();
 }
 
-void Listener::connect()
+void Follower::connect()
 {
     socket_ = std::make_unique<RawWebSocket>(port_, LoadPath + (lastId_.empty() ? "" : "?since=" + lastId_),
                                              "Sec-WebSocket-Protocol: realtime.json\r\n");
     ++visits_;
 }
 
-void Listener::read()
+void Follower::read()
 {
     try {
         if (socket_ == nullptr) {
@@ -187,7 +187,7 @@ void Listener::read()
     }
 }
 
-void Listener::take(const Json& message)
+void Follower::take(const Json& message)
 {
     expect(message.has("data") && message.has("id"), who_ + " got " + message.dump());
     sequence_.see(who_, message.at("data").text());

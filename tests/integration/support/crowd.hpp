@@ -93,9 +93,9 @@ private:
 };
 
 // A WebSocket with the JSON subprotocol.
-class Listener : public Visitor {
+class Follower : public Visitor {
 public:
-    Listener(const Nginx& nginx, int index);
+    Follower(const Nginx& nginx, int index);
     void read() override;
     bool here() const override { return socket_ != nullptr; }
 
