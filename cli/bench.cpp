@@ -26,7 +26,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr Option OwnOptions[] = {
+constexpr Option OwnBenchOptions[] = {
     {"subscribers", "N", "connections that listen (default: 100)"},
     {"publishers", "N", "connections that publish, one request at a time each (default: 2)"},
     {"rate", "N", "messages a second, of all publishers together (default: 100)"},
@@ -35,7 +35,7 @@ constexpr Option OwnOptions[] = {
     {"json", nullptr, "the result as a JSON object"},
     {"quiet", nullptr, "no progress bar"},
 };
-constexpr auto Options = joined(OwnOptions, CredentialOptions, TransportOptions);
+constexpr auto BenchOptions = joined(OwnBenchOptions, CredentialOptions, TransportOptions);
 
 constexpr auto Patience = 10s; // for connections, and for the last messages
 constexpr std::size_t MaxConnecting = 64;
@@ -499,7 +499,7 @@ const Command BenchCommand{
     "The URLs are those of `sub` and `pub`, of one channel. Latencies are taken from the moment\n"
     "before the request to the message's arrival, by one clock; this process's own work is in them.\n"
     "Status 5: messages were lost, came twice or out of order, or connections were cut off.\n",
-    Options,
+    BenchOptions,
     [](const Arguments& arguments) { return Bench(arguments).run(arguments.has("json")); }};
 
 } // namespace realtime::cli

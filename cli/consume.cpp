@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr Option OwnOptions[] = {
+constexpr Option ConsumeOptions[] = {
     {"db", "FILE", "store them in the table events of this SQLite file"},
     {"count", "N", "end after so many events"},
     {"idle", "SECONDS", "end when none has come for so long"},
@@ -29,7 +29,7 @@ constexpr Option OwnOptions[] = {
 
 constexpr std::size_t MaxBatch =
     500; // events a transaction, and so unacknowledged; less than Consumer::Prefetch
-constexpr auto LongestPause = 30'000ms;
+constexpr auto LongestWait = 30'000ms;
 
 // Where events go. They are acknowledged when keep() has returned: from then on they are here.
 class Sink {
@@ -154,7 +154,7 @@ public:
                 progress_.clear();
                 complain(std::string(error.what()) + "; connecting again");
                 sleepUnlessInterrupted(pause);
-                pause = std::min<std::chrono::milliseconds>(pause * 2, LongestPause);
+                pause = std::min<std::chrono::milliseconds>(pause * 2, LongestWait);
             }
         }
         return exit_status::Good;
@@ -223,7 +223,7 @@ const Command ConsumeCommand{
     "AMQP-URL is amqp://USER:PASSWORD@HOST:PORT/VHOST. With --db the events go into a table like that of\n"
     "nginx's own SQLite store; an event that RabbitMQ delivers twice is there once. What is printed or\n"
     "committed is acknowledged, and so removed from the queue.\n",
-    OwnOptions,
+    ConsumeOptions,
     [](const Arguments& arguments) {
         arguments.expectOperands(2, 2);
         return Consuming(arguments).run();

@@ -16,7 +16,7 @@ namespace realtime::cli {
 
 namespace {
 
-constexpr Option OwnOptions[] = {
+constexpr Option OwnPubOptions[] = {
     {"event", "NAME", "the event's name"},
     {"content-type", "TYPE", "what the data is (default: text/plain)"},
     {"idempotency-key", "KEY", "published once, however often it is tried with this key"},
@@ -24,7 +24,7 @@ constexpr Option OwnOptions[] = {
     {"json", nullptr, "print the server's answer as it is"},
     {"quiet", nullptr, "print no id"},
 };
-constexpr auto Options = joined(OwnOptions, CredentialOptions, TransportOptions);
+constexpr auto PubOptions = joined(OwnPubOptions, CredentialOptions, TransportOptions);
 
 class Publishing {
 public:
@@ -107,7 +107,7 @@ const Command PubCommand{
     "URL is a location with realtime_publish that ends in a slash or holds {channel}, or that\n"
     "names its channel itself; or http://HOST/apps/ID, the REST API of the Pusher protocol.\n"
     "Prints the id that the message got.\n",
-    Options,
+    PubOptions,
     [](const Arguments& arguments) {
         arguments.expectOperands(1, 3);
         return Publishing(arguments).run(arguments);

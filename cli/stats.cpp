@@ -20,13 +20,13 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr Option OwnOptions[] = {
+constexpr Option OwnStatsOptions[] = {
     {"interval", "SECONDS", "how often (default: 2)"},
     {"once", nullptr, "just once (the default if the output is no terminal)"},
     {"all", nullptr, "also figures that are 0"},
     {"json", nullptr, "the server's JSON, a line each time"},
 };
-constexpr auto Options = joined(OwnOptions, TransportOptions);
+constexpr auto StatsOptions = joined(OwnStatsOptions, TransportOptions);
 
 struct Figure {
     std::string name, value;
@@ -57,9 +57,9 @@ void flatten(json_t* value, const std::string& name, std::vector<Figure>& out)
     }
 }
 
-class Table {
+class StatsTable {
 public:
-    explicit Table(bool all) : all_(all) {}
+    explicit StatsTable(bool all) : all_(all) {}
 
     std::string render(const Json& json)
     {
@@ -110,7 +110,7 @@ int run(const Arguments& arguments)
     const bool once = arguments.has("once") || (!terminal && !arguments.text("interval"));
     const std::chrono::seconds interval(arguments.number("interval", 2, 1, 3'600));
     HttpClient http(transportOf(arguments));
-    Table table(arguments.has("all"));
+    StatsTable table(arguments.has("all"));
     do {
         const HttpAnswer answer = http.get(url);
         const Json json = Json::parse(answer.body);
@@ -136,7 +136,7 @@ int run(const Arguments& arguments)
 } // namespace
 
 const Command StatsCommand{
-    "stats", "URL", "the server's figures, again and again", "URL is a location with realtime_status.\n",
-    Options, run};
+    "stats",      "URL", "the server's figures, again and again", "URL is a location with realtime_status.\n",
+    StatsOptions, run};
 
 } // namespace realtime::cli

@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Option OwnOptions[] = {
+constexpr Option OwnSubOptions[] = {
     {"since", "ID", "start behind this id; or: earliest, latest"},
     {"count", "N", "end after so many messages"},
     {"timeout", "SECONDS", "end with status 4 if they have not come by then"},
@@ -24,7 +24,7 @@ constexpr Option OwnOptions[] = {
     {"raw", nullptr, "nothing but the data"},
     {"quiet", nullptr, "no word of connections and gaps"},
 };
-constexpr auto Options = joined(OwnOptions, CredentialOptions, TransportOptions);
+constexpr auto SubOptions = joined(OwnSubOptions, CredentialOptions, TransportOptions);
 
 constexpr std::size_t MaxChannels = 1'000;
 
@@ -159,14 +159,14 @@ const Command SubCommand{
     "URL is a location with realtime_subscribe or realtime_pubsub that ends in a slash or holds\n"
     "{channel}, or that names its channel itself; or http://HOST/app/KEY, the Pusher protocol.\n"
     "A connection that breaks is made again, and goes on behind the last message.\n",
-    Options,
+    SubOptions,
     [](const Arguments& arguments) { return subscribe(arguments, "latest"); }};
 
 const Command TailCommand{"tail",
                           "URL [CHANNEL...]",
                           "the same, beginning with the history that the server has",
                           "As `sub`, with --since earliest.\n",
-                          Options,
+                          SubOptions,
                           [](const Arguments& arguments) { return subscribe(arguments, "earliest"); }};
 
 } // namespace realtime::cli

@@ -85,7 +85,7 @@ std::vector<std::string> seeds()
             "foo; a=\"b\\c\", permessage-deflate; client_max_window_bits; server_max_window_bits=12\n\n"};
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(accept)(const std::uint8_t* data, std::size_t size)
 {
     Input in(data, size);
     const std::string_view list = in.line(), origin = in.line(), host = in.rest();

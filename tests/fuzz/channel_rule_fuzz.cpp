@@ -75,7 +75,7 @@ std::vector<std::string> seeds()
             "50r/s\n30r/m\n\xc2\x85"};
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(channel_rule)(const std::uint8_t* data, std::size_t size)
 {
     Input in(data, size);
     const std::string_view pattern = in.line(), key = in.line(), channel = in.rest();

@@ -28,14 +28,14 @@ bool same(const Row& a, const Row& b)
 
 void checkRow(const Row& row)
 {
-    CHECK(!row.app.empty() && row.app.size() <= MaxAppBytes && validUtf8(row.app));
-    CHECK(!row.channel.empty() && row.channel.size() <= MaxChannelBytes && validUtf8(row.channel));
+    CHECK(!row.app.empty() && row.app.size() <= cluster::MaxAppBytes && validUtf8(row.app));
+    CHECK(!row.channel.empty() && row.channel.size() <= cluster::MaxChannelBytes && validUtf8(row.channel));
     for (const auto& [id, info] : row.present) {
-        CHECK(!id.empty() && id.size() <= MaxMemberIdBytes && validUtf8(id));
-        CHECK(info.size() <= MaxMemberInfoBytes && json::parse(info));
+        CHECK(!id.empty() && id.size() <= cluster::MaxMemberIdBytes && validUtf8(id));
+        CHECK(info.size() <= cluster::MaxMemberInfoBytes && json::parse(info));
     }
     for (const std::string& id : row.gone) {
-        CHECK(!id.empty() && id.size() <= MaxMemberIdBytes);
+        CHECK(!id.empty() && id.size() <= cluster::MaxMemberIdBytes);
     }
     CHECK(!row.kept || (row.kept->ageMs >= 0 && validUtf8(row.kept->data)));
 }
@@ -80,7 +80,7 @@ std::vector<std::string> seeds()
             ""};
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(cluster_message)(const std::uint8_t* data, std::size_t size)
 {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     const auto message = parse(text);

@@ -119,7 +119,7 @@ std::vector<std::string> seeds()
     return all;
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(deflate)(const std::uint8_t* data, std::size_t size)
 {
     Input in(data, size);
     const std::size_t atMost = in.byte() * std::size_t{8};

@@ -1,18 +1,39 @@
-// What the fuzz targets share. A target defines seeds() and libFuzzer's entry; it is linked with libFuzzer, or with
-// replay.cpp, which runs the seeds and a bounded number of changes of them in every test run.
+// What the fuzz targets share. A target defines seeds() and then
+//
+//     FUZZ_TARGET(name)(const std::uint8_t* data, std::size_t size) { ...; return 0; }
+//
+// It is linked with libFuzzer (REALTIME_LIBFUZZER), or with replay.cpp, which runs the seeds and a bounded number of
+// changes of them in every test run; several may be one program with that.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+struct FuzzTarget {
+    std::vector<std::string> (*seeds)();
+    int (*run)(const std::uint8_t* data, std::size_t size);
+};
 
-std::vector<std::string> seeds();
+inline std::map<std::string, FuzzTarget>& fuzzTargets() // by name
+{
+    static std::map<std::string, FuzzTarget> all;
+    return all;
+}
+
+#ifdef REALTIME_LIBFUZZER
+#define FUZZ_TARGET(name) extern "C" int LLVMFuzzerTestOneInput
+#else
+#define FUZZ_TARGET(name)                                                                                    \
+    static int name##_run(const std::uint8_t* data, std::size_t size);                                       \
+    static const bool name##_added = fuzzTargets().emplace(#name, FuzzTarget{seeds, name##_run}).second;     \
+    static int name##_run
+#endif
 
 #define CHECK(condition)                                                                                     \
     do {                                                                                                     \

@@ -22,7 +22,7 @@ std::vector<std::string> seeds()
     return {encodeHandover(plain), encodeHandover(pusher), "rtho", ""};
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(handover_record)(const std::uint8_t* data, std::size_t size)
 {
     const std::string_view bytes(reinterpret_cast<const char*>(data), size);
     if (const auto record = decodeHandover(bytes)) {

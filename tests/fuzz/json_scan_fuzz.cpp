@@ -124,7 +124,7 @@ std::vector<std::string> seeds()
             "\"gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\""};
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(json_scan)(const std::uint8_t* data, std::size_t size)
 {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     if (const auto shallow = json::parse(text)) {

@@ -14,7 +14,7 @@ std::vector<std::string> seeds()
             "-",   "A-1"};
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(message_id)(const std::uint8_t* data, std::size_t size)
 {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     if (const auto id = parseMessageId(text)) {

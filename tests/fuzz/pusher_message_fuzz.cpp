@@ -59,7 +59,7 @@ void checkSubscribe(const ClientMessage& message)
     CHECK(!(kind.isPrivate && kind.presence) && (!kind.encrypted || kind.isPrivate));
     CHECK(!message.channelDataUnusable || !message.channelData);
     if (checkChannelName(message.channel) == NameCheck::Ok && !kind.serverToUser) {
-        CHECK(!message.channel.empty() && message.channel.size() <= MaxChannelBytes);
+        CHECK(!message.channel.empty() && message.channel.size() <= pusher::MaxChannelBytes);
     }
     const std::vector<Credentials> pairs{{"k", "s"}};
     (void)verifyChannelAuth(pairs, "1.2", message.channel, message.channelData, message.auth.value_or(""));
@@ -116,7 +116,7 @@ std::vector<std::string> seeds()
     };
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(pusher_message)(const std::uint8_t* data, std::size_t size)
 {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     const ClientMessage message = parseClientMessage(text);

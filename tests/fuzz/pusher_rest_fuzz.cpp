@@ -131,7 +131,7 @@ std::vector<std::string> seeds()
     };
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(pusher_rest)(const std::uint8_t* data, std::size_t size)
 {
     Input in(data, size);
     const std::string_view method = in.line(), text = in.line(), body = in.rest();

@@ -1,5 +1,6 @@
 // Runs a fuzz target without libFuzzer: its seeds, all beginnings of them, and pseudo-random changes, the same in
-// each run. With a directory as argument it writes the seeds there instead, as a corpus for libFuzzer to begin with.
+// each run: `PROGRAM TARGET`. `PROGRAM TARGET DIRECTORY` writes the seeds there instead, as a corpus for libFuzzer to
+// begin with.
 #include "fuzz.hpp"
 
 #include <fstream>
@@ -8,11 +9,11 @@ namespace {
 
 constexpr int Changes = 20'000;
 
-void run(const std::string& input)
+void run(const FuzzTarget& target, const std::string& input)
 {
     // A copy of exactly this size, so that a sanitizer sees each byte beyond it.
     const std::vector<std::uint8_t> bytes(input.begin(), input.end());
-    LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
+    target.run(bytes.data(), bytes.size());
 }
 
 std::uint32_t next(std::uint32_t& state) // Numerical Recipes' LCG; its high bits are good enough
@@ -44,10 +45,10 @@ void change(std::string& input, std::uint32_t& state, const std::vector<std::str
     }
 }
 
-int writeSeeds(const std::string& directory)
+int writeSeeds(const FuzzTarget& target, const std::string& directory)
 {
     int number = 0;
-    for (const std::string& seed : seeds()) {
+    for (const std::string& seed : target.seeds()) {
         std::ofstream(directory + "/seed-" + std::to_string(++number), std::ios::binary) << seed;
     }
     return 0;
@@ -57,13 +58,23 @@ int writeSeeds(const std::string& directory)
 
 int main(int argc, char** argv)
 {
-    if (argc > 1) {
-        return writeSeeds(argv[1]);
+    const auto found = fuzzTargets().find(argc > 1 ? argv[1] : "");
+    if (found == fuzzTargets().end()) {
+        std::fprintf(stderr, "usage: %s TARGET [DIRECTORY]; here is:", argv[0]);
+        for (const auto& [name, target] : fuzzTargets()) {
+            std::fprintf(stderr, " %s", name.c_str());
+        }
+        std::fprintf(stderr, "\n");
+        return 2;
     }
-    const std::vector<std::string> all = seeds();
+    const FuzzTarget& target = found->second;
+    if (argc > 2) {
+        return writeSeeds(target, argv[2]);
+    }
+    const std::vector<std::string> all = target.seeds();
     for (const std::string& seed : all) {
         for (std::size_t size = 0; size <= seed.size(); ++size) {
-            run(seed.substr(0, size));
+            run(target, seed.substr(0, size));
         }
     }
     std::uint32_t state = 1;
@@ -72,7 +83,7 @@ int main(int argc, char** argv)
         for (std::uint32_t n = next(state) % 4; n <= 4; ++n) {
             change(input, state, all);
         }
-        run(input);
+        run(target, input);
     }
     return 0;
 }

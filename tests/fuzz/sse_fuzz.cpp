@@ -43,7 +43,7 @@ std::vector<std::string> seeds()
             "\x00\x07"s + "message\xff\xfe\n"s, "\x03\x03"s + "a\0ba\0b"s + "\0"s};
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(sse)(const std::uint8_t* data, std::size_t size)
 {
     Input in(data, size);
     const std::size_t idSize = in.byte() % 32, eventSize = in.byte() % 32;

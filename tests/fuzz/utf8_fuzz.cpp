@@ -79,7 +79,7 @@ std::vector<std::string> seeds()
             "\x06Zm9vYg=="};
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(utf8)(const std::uint8_t* data, std::size_t size)
 {
     Input in(data, size);
     const std::size_t step = in.byte() % 8 + 1;

@@ -133,7 +133,7 @@ std::vector<std::string> seeds()
     return all;
 }
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+FUZZ_TARGET(websocket)(const std::uint8_t* data, std::size_t size)
 {
     Input in(data, size);
     const FrameParser::Limits limits{in.byte() * std::size_t{8}};

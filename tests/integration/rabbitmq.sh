@@ -93,11 +93,13 @@ load() {
 
 pid_of() { cat "$dir/$1.pid" 2>/dev/null || true; }
 
+# Asked ten times a second, hence without other processes: they took a fifth of the time of a start.
 alive() {
-    local pid
-    pid=$(pid_of "$1")
-    # A zombie does not count: whoever started it has not collected it yet.
-    [ -n "$pid" ] && grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$pid/status" 2>/dev/null
+    local pid stat
+    { read -r pid <"$dir/$1.pid"; } 2>/dev/null || return 1
+    # The third field, after the program's name in brackets. A zombie does not count: whoever started it has not
+    # collected it yet.
+    { read -r stat <"/proc/$pid/stat"; } 2>/dev/null && [[ ${stat##*) } != [ZX]* ]]
 }
 
 signal() {

@@ -31,6 +31,13 @@ bool nameHas(pid_t pid, const std::string& part)
            readFile("/proc/" + std::to_string(pid) + "/cmdline").find(part) != std::string::npos;
 }
 
+bool asleep(pid_t pid)
+{
+    const std::string stat = readFile("/proc/" + std::to_string(pid) + "/stat");
+    const std::size_t end = stat.rfind(") "); // of its name
+    return end != std::string::npos && stat.substr(end + 2, 1) == "S";
+}
+
 // Begins a reload, and stops the new worker as soon as it could take connections. Returns when the old one, which is
 // the only one, has been told to go.
 pid_t reloadIntoOneThatIsStopped(Nginx& nginx)
@@ -46,6 +53,8 @@ pid_t reloadIntoOneThatIsStopped(Nginx& nginx)
             return fresh != 0;
         },
         "a new worker");
+    // Stopped at work, it might have the log's lock, which the old one needs.
+    eventually([&] { return asleep(fresh); }, "the new worker has nothing to do");
     kill(fresh, SIGSTOP);
     eventually([&] { return nameHas(old, "shutting down"); }, "the old worker is told to go");
     return fresh;

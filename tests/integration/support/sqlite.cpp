@@ -8,7 +8,7 @@
 namespace realtime::testing {
 namespace {
 
-struct Close {
+struct CloseDatabase {
     void operator()(sqlite3* database) const { sqlite3_close(database); }
 };
 struct Finalize {
@@ -32,7 +32,7 @@ std::vector<Row> query(const std::filesystem::path& database, const std::string&
     }
     sqlite3* raw = nullptr;
     const int opened = sqlite3_open_v2(database.c_str(), &raw, SQLITE_OPEN_READWRITE, nullptr);
-    const std::unique_ptr<sqlite3, Close> connection(raw);
+    const std::unique_ptr<sqlite3, CloseDatabase> connection(raw);
     if (opened != SQLITE_OK) {
         throw std::runtime_error("cannot open " + database.string());
     }
