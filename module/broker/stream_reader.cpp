@@ -13,7 +13,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t MaxEvents =
     std::size_t{4} * StreamLink::Prefetch; // of several connections, if the event loop hangs
 constexpr std::uint64_t AcknowledgeEvery = StreamLink::Prefetch / 4;
-constexpr auto Patience = 10s;             // with one question
+// Nothing comes for so long: if RabbitMQ answers all the same, nothing is there.
+constexpr auto LookPatience = 10s;
+constexpr auto BeginPatience = 1s;
 constexpr std::uint64_t MaxStrangers = 64; // events at the beginning that do not say of which life they are
 
 // StreamReader::Loop::wanted: the number of an event, a time in seconds, or
@@ -78,36 +80,35 @@ private:
         following_ = false;
         looking_ = false;
         life_.reset();
+        lookSilentAt_ = beginSilentAt_ = Time::max();
     }
 
     void beforeTurn() override
     {
-        const auto now = LinkClock::now();
-        if (question_ && now >= deadline_) {
-            answer_.lost = true;
-            finishAnswer(question_->until + 1);
-        }
-        if (!question_) {
-            nextQuestion(now);
-        }
         if (link() == nullptr) {
             return;
         }
-        follow();
+        const auto now = LinkClock::now();
+        follow(now);
         acknowledge();
-        if (question_ && !looking_) {
-            looking_ = true;
-            firstSeen_ = false;
-            looked_ = 0;
-            answer_ = {question_->ticket, {}, 0, false};
-            answerBytes_ = 0;
-            link()->read(StreamLane::Look, question_->start);
+        if (!looking_) {
+            lookForNext(now);
+        }
+        probe(StreamLane::Look, lookSilentAt_, now);
+        probe(StreamLane::Begin, beginSilentAt_, now);
+    }
+
+    Time wakeAt() const override { return std::min(lookSilentAt_, beginSilentAt_); }
+
+    void probe(StreamLane lane, Time& at, Time now)
+    {
+        if (now >= at) {
+            at = Time::max();
+            link()->probe(lane);
         }
     }
 
-    Time wakeAt() const override { return question_ ? deadline_ : Time::max(); }
-
-    void follow()
+    void follow(Time now)
     {
         const std::uint32_t beginning = restart.load(std::memory_order_acquire);
         const std::uint64_t from = wanted.load(std::memory_order_acquire);
@@ -118,6 +119,7 @@ private:
         following_ = from != Nothing;
         link()->stop(StreamLane::Follow);
         link()->stop(StreamLane::Begin);
+        beginSilentAt_ = Time::max();
         if (!following_) {
             return;
         }
@@ -125,7 +127,7 @@ private:
             begin(from);
             return;
         }
-        push(StreamEvent::Kind::Looks);
+        beginSilentAt_ = now + BeginPatience;
         link()->read(StreamLane::Begin, {StreamStart::Kind::First, 0});
     }
 
@@ -142,7 +144,9 @@ private:
 
     void recognise(const IncomingMessage& first)
     {
+        beginSilentAt_ = Time::max();
         if (first.number != 0 && first.life == 0 && first.tag < MaxStrangers) {
+            beginSilentAt_ = LinkClock::now() + BeginPatience;
             link()->acknowledge(StreamLane::Begin, first.tag); // the next may say it
             return;
         }
@@ -178,13 +182,32 @@ private:
         tell();
     }
 
-    void nextQuestion(Time now)
+    // Goes on with the question of a link that is lost, or takes one.
+    void lookForNext(Time now)
     {
         StreamQuestion question;
-        if (questions.pop(question)) {
+        if (!question_ && questions.pop(question)) {
             question_ = std::move(question);
-            deadline_ = now + Patience;
-            answer_ = {question_->ticket, {}, 0, false};
+        }
+        if (!question_) {
+            return;
+        }
+        looking_ = true;
+        firstSeen_ = false;
+        looked_ = 0;
+        answer_ = {question_->ticket, {}, 0, false};
+        answerBytes_ = 0;
+        lookSilentAt_ = now + LookPatience;
+        link()->read(StreamLane::Look, question_->start);
+    }
+
+    void onStreamAlive(StreamLane lane) override
+    {
+        if (lane == StreamLane::Look && looking_ && lookSilentAt_ == Time::max()) {
+            answer_.lost = true; // what is wanted was there once
+            finishAnswer(question_->until + 1);
+        } else if (lane == StreamLane::Begin && following_ && !life_ && beginSilentAt_ == Time::max()) {
+            push(StreamEvent::Kind::Empty);
         }
     }
 
@@ -204,6 +227,7 @@ private:
         if (message->tag % AcknowledgeEvery == 0) {
             link()->acknowledge(StreamLane::Look, message->tag);
         }
+        lookSilentAt_ = LinkClock::now() + LookPatience;
         look(std::move(*message));
     }
 
@@ -242,9 +266,9 @@ private:
         answer_.next = next;
         [[maybe_unused]] const bool pushed = answers.push(std::move(answer_)); // as long as MaxAsked
         question_.reset();
-        if (std::exchange(looking_, false) && link() != nullptr) {
-            link()->stop(StreamLane::Look);
-        }
+        looking_ = false;
+        lookSilentAt_ = Time::max();
+        link()->stop(StreamLane::Look);
         tell();
         rouse(); // for the next question
     }
@@ -260,8 +284,10 @@ private:
     std::uint32_t beginning_ = 0;
     std::optional<std::uint64_t> life_; // of the stream on this link
 
+    // When to ask whether RabbitMQ is alive; the end of time: not, or it has been asked.
+    Time lookSilentAt_ = Time::max(), beginSilentAt_ = Time::max();
+
     std::optional<StreamQuestion> question_;
-    Time deadline_ = Time::max();
     bool looking_ = false;   // it has been sent on this link
     bool firstSeen_ = false; // something has come
     std::size_t looked_ = 0; // events
