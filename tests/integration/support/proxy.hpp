@@ -113,7 +113,7 @@ private:
     {
         const int client = listener_.accept();
         const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (!blocked_ && Listener::connectTo(server, target_)) {
+        if (!blocked_ && ListeningSocket::connectTo(server, target_)) {
             pairs.push_back({client, server});
         } else {
             close(client);
@@ -145,7 +145,7 @@ private:
     }
 
     std::uint16_t target_;
-    Listener listener_;
+    ListeningSocket listener_;
     std::atomic<bool> stop_{false}, cut_{false}, blocked_{false};
     std::atomic<std::size_t> cutInFrames_{0};
     std::thread thread_;
