@@ -13,9 +13,6 @@ using namespace std::chrono_literals;
 constexpr std::size_t MaxEvents =
     std::size_t{4} * StreamLink::Prefetch; // of several connections, if the event loop hangs
 constexpr std::uint64_t AcknowledgeEvery = StreamLink::Prefetch / 4;
-// Nothing comes for so long: if RabbitMQ answers all the same, nothing is there.
-constexpr auto LookPatience = 10s;
-constexpr auto BeginPatience = 1s;
 constexpr std::uint64_t MaxStrangers = 64; // events at the beginning that do not say of which life they are
 
 // StreamReader::Loop::wanted: the number of an event, a time in seconds, or
@@ -43,6 +40,51 @@ StreamStart startAt(std::uint64_t wanted)
     return {(wanted & IsTime) != 0 ? StreamStart::Kind::Time : StreamStart::Kind::Number,
             static_cast<std::int64_t>(wanted & ~IsTime)};
 }
+
+// Tells a lane on which nothing is to come from a RabbitMQ that hangs, or has hung: it answers several probes in a row at once,
+// and nothing comes meanwhile.
+class Silence {
+public:
+    using Time = LinkClock::time_point;
+    explicit Silence(LinkClock::duration step) : step_(step) {}
+
+    void begin(Time now)
+    {
+        end();
+        probeAt_ = now + step_;
+    }
+    void end()
+    {
+        probeAt_ = Time::max();
+        asked_ = false;
+        answers_ = 0;
+    }
+    Time probeAt() const { return probeAt_; }
+    void probed(Time now)
+    {
+        probeAt_ = Time::max();
+        askedAt_ = now;
+        asked_ = true;
+    }
+    // True: it has lasted.
+    bool answered(Time now)
+    {
+        if (!std::exchange(asked_, false)) {
+            return false; // something has come meanwhile
+        }
+        answers_ = now - askedAt_ < AtOnce ? answers_ + 1 : 0;
+        probeAt_ = now + step_;
+        return answers_ == Enough;
+    }
+
+private:
+    static constexpr auto AtOnce = 1s;
+    static constexpr int Enough = 3;
+    const LinkClock::duration step_;
+    Time probeAt_ = Time::max(), askedAt_;
+    bool asked_ = false;
+    int answers_ = 0;
+};
 
 } // namespace
 
@@ -80,7 +122,8 @@ private:
         following_ = false;
         looking_ = false;
         life_.reset();
-        lookSilentAt_ = beginSilentAt_ = Time::max();
+        lookSilence_.end();
+        beginSilence_.end();
     }
 
     void beforeTurn() override
@@ -94,16 +137,16 @@ private:
         if (!looking_) {
             lookForNext(now);
         }
-        probe(StreamLane::Look, lookSilentAt_, now);
-        probe(StreamLane::Begin, beginSilentAt_, now);
+        probe(StreamLane::Look, lookSilence_, now);
+        probe(StreamLane::Begin, beginSilence_, now);
     }
 
-    Time wakeAt() const override { return std::min(lookSilentAt_, beginSilentAt_); }
+    Time wakeAt() const override { return std::min(lookSilence_.probeAt(), beginSilence_.probeAt()); }
 
-    void probe(StreamLane lane, Time& at, Time now)
+    void probe(StreamLane lane, Silence& silence, Time now)
     {
-        if (now >= at) {
-            at = Time::max();
+        if (now >= silence.probeAt()) {
+            silence.probed(now);
             link()->probe(lane);
         }
     }
@@ -119,7 +162,7 @@ private:
         following_ = from != Nothing;
         link()->stop(StreamLane::Follow);
         link()->stop(StreamLane::Begin);
-        beginSilentAt_ = Time::max();
+        beginSilence_.end();
         if (!following_) {
             return;
         }
@@ -127,7 +170,7 @@ private:
             begin(from);
             return;
         }
-        beginSilentAt_ = now + BeginPatience;
+        beginSilence_.begin(now);
         link()->read(StreamLane::Begin, {StreamStart::Kind::First, 0});
     }
 
@@ -144,9 +187,9 @@ private:
 
     void recognise(const IncomingMessage& first)
     {
-        beginSilentAt_ = Time::max();
+        beginSilence_.end();
         if (first.number != 0 && first.life == 0 && first.tag < MaxStrangers) {
-            beginSilentAt_ = LinkClock::now() + BeginPatience;
+            beginSilence_.begin(LinkClock::now());
             link()->acknowledge(StreamLane::Begin, first.tag); // the next may say it
             return;
         }
@@ -197,16 +240,18 @@ private:
         looked_ = 0;
         answer_ = {question_->ticket, {}, 0, false};
         answerBytes_ = 0;
-        lookSilentAt_ = now + LookPatience;
+        lookSilence_.begin(now);
         link()->read(StreamLane::Look, question_->start);
     }
 
     void onStreamAlive(StreamLane lane) override
     {
-        if (lane == StreamLane::Look && looking_ && lookSilentAt_ == Time::max()) {
+        const auto now = LinkClock::now();
+        if (lane == StreamLane::Look && lookSilence_.answered(now)) {
             answer_.lost = true; // what is wanted was there once
             finishAnswer(question_->until + 1);
-        } else if (lane == StreamLane::Begin && following_ && !life_ && beginSilentAt_ == Time::max()) {
+        } else if (lane == StreamLane::Begin && beginSilence_.answered(now)) {
+            beginSilence_.end();
             push(StreamEvent::Kind::Empty);
         }
     }
@@ -227,7 +272,7 @@ private:
         if (message->tag % AcknowledgeEvery == 0) {
             link()->acknowledge(StreamLane::Look, message->tag);
         }
-        lookSilentAt_ = LinkClock::now() + LookPatience;
+        lookSilence_.begin(LinkClock::now());
         look(std::move(*message));
     }
 
@@ -267,7 +312,7 @@ private:
         [[maybe_unused]] const bool pushed = answers.push(std::move(answer_)); // as long as MaxAsked
         question_.reset();
         looking_ = false;
-        lookSilentAt_ = Time::max();
+        lookSilence_.end();
         link()->stop(StreamLane::Look);
         tell();
         rouse(); // for the next question
@@ -284,8 +329,7 @@ private:
     std::uint32_t beginning_ = 0;
     std::optional<std::uint64_t> life_; // of the stream on this link
 
-    // When to ask whether RabbitMQ is alive; the end of time: not, or it has been asked.
-    Time lookSilentAt_ = Time::max(), beginSilentAt_ = Time::max();
+    Silence lookSilence_{3s}, beginSilence_{300ms};
 
     std::optional<StreamQuestion> question_;
     bool looking_ = false;   // it has been sent on this link
