@@ -7,8 +7,9 @@ namespace realtime::testing {
 std::vector<Delivery> drain(const RabbitMq& server, const std::string& queue, Drain kind,
                             std::chrono::seconds idle)
 {
-    std::vector<std::string> command{"node", REALTIME_SOURCE_DIR "/tests/consumer/drain.js", server.url(),
-                                     queue, "--idle=" + std::to_string(idle.count())};
+    const std::string script = REALTIME_SOURCE_DIR "/tests/consumer/drain.js";
+    std::vector<std::string> command{"node", script, server.url(), queue,
+                                     "--idle=" + std::to_string(idle.count())};
     if (kind == Drain::Stream) {
         command.emplace_back("--stream");
     }
