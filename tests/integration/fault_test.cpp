@@ -282,22 +282,11 @@ public:
             return [&nginx, this, name] { return nginx.figure(name) > before_[name]; };
         };
         all_ = {
-            {"RabbitMQ killed", 1,
-             [&rabbit, pause] {
-                 rabbit.kill();
-                 pause(2'000);
-                 rabbit.start();
-             }},
             {"RabbitMQ stopped (SIGSTOP)", 3,
              [&rabbit, pause] {
                  rabbit.pause();
                  pause(3'000);
                  rabbit.resume();
-             }},
-            {"RabbitMQ restarted", 1,
-             [&rabbit] {
-                 rabbit.stop();
-                 rabbit.start();
              }},
             {"connections cut in the middle of a frame", 6,
              [&proxy, this] {
@@ -361,6 +350,18 @@ public:
                  nginx.start();
              }},
             {"nginx reloaded", 3, [&nginx] { nginx.reload(); }},
+            // From here on, each takes the time of a start of RabbitMQ.
+            {"RabbitMQ killed", 1,
+             [&rabbit, pause] {
+                 rabbit.kill();
+                 pause(2'000);
+                 rabbit.start();
+             }},
+            {"RabbitMQ restarted", 1,
+             [&rabbit] {
+                 rabbit.stop();
+                 rabbit.start();
+             }},
             {"all killed at once", 1,
              [&rabbit, &nginx] {
                  std::thread killer([&rabbit] { rabbit.kill(); });
@@ -831,7 +832,7 @@ TEST(every_acknowledged_event_reaches_the_queue_whatever_dies)
             std::cout << nginx.errorLog();
         }
         expectEqual(result.lost(), 0U);
-        expect(*std::min_element(result.acknowledged.begin(), result.acknowledged.end()) > 100,
+        expect(*std::min_element(result.acknowledged.begin(), result.acknowledged.end()) > 10,
                "the faults leave room for events of each kind");
         ordered.insert(publishers.ordered().begin(), publishers.ordered().end());
         compareOrdered(rabbit, ordered, {&here, &there});
