@@ -62,22 +62,25 @@ StreamLink::Lane* StreamLink::laneOf(amqp_channel_t channel)
     return channel >= 1 && channel <= lanes_.size() ? &lanes_[channel - 1U] : nullptr;
 }
 
-bool StreamLink::openChannel(amqp_channel_t channel, std::uint16_t prefetch)
+bool StreamLink::openChannel(amqp_channel_t channel)
 {
     amqp_channel_open_t open{amqp_empty_bytes};
+    return connection_.send(channel, AMQP_CHANNEL_OPEN_METHOD, &open) && sendPrefetch(channel);
+}
+
+bool StreamLink::sendPrefetch(amqp_channel_t channel)
+{
     amqp_basic_qos_t qos{};
-    qos.prefetch_count = prefetch; // of each consumer to come
-    return connection_.send(channel, AMQP_CHANNEL_OPEN_METHOD, &open) &&
-           connection_.send(channel, AMQP_BASIC_QOS_METHOD, &qos);
+    qos.prefetch_count = channel == channelOf(StreamLane::Begin) ? 1 : Prefetch; // of each consumer to come
+    return connection_.send(channel, AMQP_BASIC_QOS_METHOD, &qos);
 }
 
 void StreamLink::onOpen()
 {
     since_ = now_;
     stage_ = Stage::Opening;
-    if (!openChannel(channelOf(StreamLane::Follow), Prefetch) ||
-        !openChannel(channelOf(StreamLane::Look), Prefetch) ||
-        !openChannel(channelOf(StreamLane::Begin), 1)) {
+    if (!openChannel(channelOf(StreamLane::Follow)) || !openChannel(channelOf(StreamLane::Look)) ||
+        !openChannel(channelOf(StreamLane::Begin))) {
         connection_.fail("cannot open a channel");
     }
 }
@@ -124,6 +127,14 @@ void StreamLink::stop(StreamLane lane)
     }
 }
 
+// Says once more what it has said already, which changes nothing.
+void StreamLink::probe(StreamLane lane)
+{
+    if (!sendPrefetch(channelOf(lane))) {
+        connection_.fail("cannot probe");
+    }
+}
+
 void StreamLink::acknowledge(StreamLane lane, std::uint64_t tag)
 {
     amqp_basic_ack_t ack{};
@@ -142,6 +153,10 @@ void StreamLink::onMethod(amqp_channel_t channel, const amqp_method_t& method)
     }
     switch (method.id) {
     case AMQP_BASIC_QOS_OK_METHOD:
+        if (stage_ == Stage::Ready) {
+            owner_.onStreamAlive(static_cast<StreamLane>(channel - 1));
+            break;
+        }
         lane->open = true;
         if (std::all_of(lanes_.begin(), lanes_.end(), [](const Lane& one) { return one.open; })) {
             stage_ = Stage::Declaring;

@@ -32,6 +32,7 @@ enum class StreamLane : std::size_t { Follow, Look, Begin };
 class StreamOwner {
 public:
     virtual void onStreamMessage(StreamLane lane, std::unique_ptr<IncomingMessage> message) = 0;
+    virtual void onStreamAlive(StreamLane lane) = 0; // the answer to probe()
     virtual void onStreamNote(BrokerNote::Level level, std::string text, std::string_view kind) = 0;
 
 protected:
@@ -52,6 +53,8 @@ public:
     // Begins there, or begins there anew: what comes from now on is of this reading. When it is Up.
     void read(StreamLane lane, const StreamStart& start);
     void stop(StreamLane lane);
+    // Asks RabbitMQ for an answer, so that a lane on which nothing comes can be told from a RabbitMQ that hangs.
+    void probe(StreamLane lane);
     // All up to this delivery.
     void acknowledge(StreamLane lane, std::uint64_t tag);
 
@@ -76,7 +79,8 @@ private:
     static amqp_channel_t channelOf(StreamLane lane) { return static_cast<amqp_channel_t>(lane) + 1; }
     static std::string consumerTag(std::uint64_t reading) { return std::to_string(reading); }
     void finish(amqp_channel_t channel, MessageAssembler::Part part);
-    bool openChannel(amqp_channel_t channel, std::uint16_t prefetch);
+    bool openChannel(amqp_channel_t channel);
+    bool sendPrefetch(amqp_channel_t channel);
     void declareNext();
 
     const std::string queue_;

@@ -13,7 +13,6 @@ using namespace std::chrono_literals;
 constexpr std::size_t MaxEvents =
     std::size_t{4} * StreamLink::Prefetch; // of several connections, if the event loop hangs
 constexpr std::uint64_t AcknowledgeEvery = StreamLink::Prefetch / 4;
-constexpr auto Patience = 10s;             // with one question
 constexpr std::uint64_t MaxStrangers = 64; // events at the beginning that do not say of which life they are
 
 // StreamReader::Loop::wanted: the number of an event, a time in seconds, or
@@ -41,6 +40,51 @@ StreamStart startAt(std::uint64_t wanted)
     return {(wanted & IsTime) != 0 ? StreamStart::Kind::Time : StreamStart::Kind::Number,
             static_cast<std::int64_t>(wanted & ~IsTime)};
 }
+
+// Tells a lane on which nothing is to come from a RabbitMQ that hangs, or has hung: it answers several probes in a row at once,
+// and nothing comes meanwhile.
+class Silence {
+public:
+    using Time = LinkClock::time_point;
+    explicit Silence(LinkClock::duration step) : step_(step) {}
+
+    void begin(Time now)
+    {
+        end();
+        probeAt_ = now + step_;
+    }
+    void end()
+    {
+        probeAt_ = Time::max();
+        asked_ = false;
+        answers_ = 0;
+    }
+    Time probeAt() const { return probeAt_; }
+    void probed(Time now)
+    {
+        probeAt_ = Time::max();
+        askedAt_ = now;
+        asked_ = true;
+    }
+    // True: it has lasted.
+    bool answered(Time now)
+    {
+        if (!std::exchange(asked_, false)) {
+            return false; // something has come meanwhile
+        }
+        answers_ = now - askedAt_ < AtOnce ? answers_ + 1 : 0;
+        probeAt_ = now + step_;
+        return answers_ == Enough;
+    }
+
+private:
+    static constexpr auto AtOnce = 1s;
+    static constexpr int Enough = 3;
+    const LinkClock::duration step_;
+    Time probeAt_ = Time::max(), askedAt_;
+    bool asked_ = false;
+    int answers_ = 0;
+};
 
 } // namespace
 
@@ -78,36 +122,36 @@ private:
         following_ = false;
         looking_ = false;
         life_.reset();
+        lookSilence_.end();
+        beginSilence_.end();
     }
 
     void beforeTurn() override
     {
-        const auto now = LinkClock::now();
-        if (question_ && now >= deadline_) {
-            answer_.lost = true;
-            finishAnswer(question_->until + 1);
-        }
-        if (!question_) {
-            nextQuestion(now);
-        }
         if (link() == nullptr) {
             return;
         }
-        follow();
+        const auto now = LinkClock::now();
+        follow(now);
         acknowledge();
-        if (question_ && !looking_) {
-            looking_ = true;
-            firstSeen_ = false;
-            looked_ = 0;
-            answer_ = {question_->ticket, {}, 0, false};
-            answerBytes_ = 0;
-            link()->read(StreamLane::Look, question_->start);
+        if (!looking_) {
+            lookForNext(now);
+        }
+        probe(StreamLane::Look, lookSilence_, now);
+        probe(StreamLane::Begin, beginSilence_, now);
+    }
+
+    Time wakeAt() const override { return std::min(lookSilence_.probeAt(), beginSilence_.probeAt()); }
+
+    void probe(StreamLane lane, Silence& silence, Time now)
+    {
+        if (now >= silence.probeAt()) {
+            silence.probed(now);
+            link()->probe(lane);
         }
     }
 
-    Time wakeAt() const override { return question_ ? deadline_ : Time::max(); }
-
-    void follow()
+    void follow(Time now)
     {
         const std::uint32_t beginning = restart.load(std::memory_order_acquire);
         const std::uint64_t from = wanted.load(std::memory_order_acquire);
@@ -118,6 +162,7 @@ private:
         following_ = from != Nothing;
         link()->stop(StreamLane::Follow);
         link()->stop(StreamLane::Begin);
+        beginSilence_.end();
         if (!following_) {
             return;
         }
@@ -125,7 +170,7 @@ private:
             begin(from);
             return;
         }
-        push(StreamEvent::Kind::Looks);
+        beginSilence_.begin(now);
         link()->read(StreamLane::Begin, {StreamStart::Kind::First, 0});
     }
 
@@ -142,7 +187,9 @@ private:
 
     void recognise(const IncomingMessage& first)
     {
+        beginSilence_.end();
         if (first.number != 0 && first.life == 0 && first.tag < MaxStrangers) {
+            beginSilence_.begin(LinkClock::now());
             link()->acknowledge(StreamLane::Begin, first.tag); // the next may say it
             return;
         }
@@ -178,13 +225,34 @@ private:
         tell();
     }
 
-    void nextQuestion(Time now)
+    // Goes on with the question of a link that is lost, or takes one.
+    void lookForNext(Time now)
     {
         StreamQuestion question;
-        if (questions.pop(question)) {
+        if (!question_ && questions.pop(question)) {
             question_ = std::move(question);
-            deadline_ = now + Patience;
-            answer_ = {question_->ticket, {}, 0, false};
+        }
+        if (!question_) {
+            return;
+        }
+        looking_ = true;
+        firstSeen_ = false;
+        looked_ = 0;
+        answer_ = {question_->ticket, {}, 0, false};
+        answerBytes_ = 0;
+        lookSilence_.begin(now);
+        link()->read(StreamLane::Look, question_->start);
+    }
+
+    void onStreamAlive(StreamLane lane) override
+    {
+        const auto now = LinkClock::now();
+        if (lane == StreamLane::Look && lookSilence_.answered(now)) {
+            answer_.lost = true; // what is wanted was there once
+            finishAnswer(question_->until + 1);
+        } else if (lane == StreamLane::Begin && beginSilence_.answered(now)) {
+            beginSilence_.end();
+            push(StreamEvent::Kind::Empty);
         }
     }
 
@@ -204,6 +272,7 @@ private:
         if (message->tag % AcknowledgeEvery == 0) {
             link()->acknowledge(StreamLane::Look, message->tag);
         }
+        lookSilence_.begin(LinkClock::now());
         look(std::move(*message));
     }
 
@@ -242,9 +311,9 @@ private:
         answer_.next = next;
         [[maybe_unused]] const bool pushed = answers.push(std::move(answer_)); // as long as MaxAsked
         question_.reset();
-        if (std::exchange(looking_, false) && link() != nullptr) {
-            link()->stop(StreamLane::Look);
-        }
+        looking_ = false;
+        lookSilence_.end();
+        link()->stop(StreamLane::Look);
         tell();
         rouse(); // for the next question
     }
@@ -260,8 +329,9 @@ private:
     std::uint32_t beginning_ = 0;
     std::optional<std::uint64_t> life_; // of the stream on this link
 
+    Silence lookSilence_{3s}, beginSilence_{300ms};
+
     std::optional<StreamQuestion> question_;
-    Time deadline_ = Time::max();
     bool looking_ = false;   // it has been sent on this link
     bool firstSeen_ = false; // something has come
     std::size_t looked_ = 0; // events

@@ -20,7 +20,7 @@ namespace realtime {
 struct StreamEvent {
     enum class Kind {
         Event,
-        Looks, // at the beginning of the stream, to find which one it is
+        Empty, // it has no events, so which one it is cannot be found yet
         Found, // it is of this `life`, not the one that was expected: say again from where on
         Began, // what follows is of a new reading that begins at `start`
     };
@@ -54,7 +54,7 @@ struct StreamAnswer {
     std::uint64_t ticket = 0;
     std::vector<IncomingMessage> events; // of the channel, in order
     std::uint64_t next = 0;              // the first that was not looked at
-    bool lost = false; // some that were wanted are not in the stream any more, or it cannot be read
+    bool lost = false;                   // some that were wanted are not in the stream any more
 };
 
 class StreamReader {
@@ -78,7 +78,8 @@ public:
     // What was taken up to this receipt is done, and the next event is `number`.
     void done(std::uint64_t receipt, std::uint64_t number);
 
-    bool ask(StreamQuestion question); // false: too many are under way
+    // It is answered when the stream can be read, whenever that is. False: too many are under way.
+    bool ask(StreamQuestion question);
     void takeAnswers(std::vector<StreamAnswer>& out);
 
     void takeNotes(std::vector<BrokerNote>& out);

@@ -57,6 +57,12 @@ Hub::Hub(const std::vector<HubLog>& logs)
 
 Hub::~Hub() = default;
 
+// Live events are not for it: what lies before them is still to come.
+bool Hub::isBehind(const Subscription& subscription)
+{
+    return subscription.postponed || subscription.subscriber->replaying();
+}
+
 // Can what the log no longer has of the channel be had elsewhere?
 bool Hub::hasPast(const Subscription& subscription) const
 {
@@ -164,17 +170,14 @@ Subscription* Hub::attach(LogState& state, Subscriber& subscriber, const Channel
 
 void Hub::startBehind(Subscription& subscription, std::uint64_t offset)
 {
-    if (!subscription.subscriber->replaying()) {
+    if (!isBehind(subscription)) {
         subscription.lastOffset = std::max(subscription.lastOffset, offset);
     }
 }
 
 std::uint32_t Hub::leave(Subscriber& subscriber, Subscription& subscription)
 {
-    if (subscriber.replay_ != nullptr) {
-        forgetHistory(subscriber, &subscription);
-        subscriber.replay_->forget(subscription);
-    }
+    forgetHistory(subscription);
     Subscription** link = &subscriber.subscriptions_;
     while (*link != &subscription) {
         link = &(*link)->next;
@@ -184,7 +187,7 @@ std::uint32_t Hub::leave(Subscriber& subscriber, Subscription& subscription)
 
 void Hub::leave(Subscriber& subscriber)
 {
-    forgetHistory(subscriber, nullptr);
+    forgetHistory(subscriber);
     subscriber.replay_.reset();
     while (subscriber.subscriptions_ != nullptr) {
         remove(subscriber, &subscriber.subscriptions_);
@@ -283,7 +286,7 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
     if (misses(channel, channel.lastOffset, record)) {
         deliverBatches();
         for (Subscription* subscription : channel.subscriptions) {
-            if (misses(channel, subscription->lastOffset, record) && !subscription->subscriber->replaying()) {
+            if (misses(channel, subscription->lastOffset, record) && !isBehind(*subscription)) {
                 missed(*subscription, record.previousOffset);
             }
         }
@@ -291,7 +294,7 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
     channel.lastOffset = record.id.offset;
     if ((record.flags & record_flag::Control) != 0) {
         for (Subscription* subscription : channel.subscriptions) {
-            if (!subscription->subscriber->replaying()) { // else what lies before is still to come
+            if (!isBehind(*subscription)) { // else what lies before is still to come
                 subscription->lastOffset = std::max(subscription->lastOffset, record.id.offset);
             }
             subscription->subscriber->control(record);
@@ -304,7 +307,7 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
         SharedFrames frames;
         for (Subscription* subscription : channel.subscriptions) {
             const Subscriber& subscriber = *subscription->subscriber;
-            if (followsSeveral(subscriber) && !subscriber.replaying() &&
+            if (followsSeveral(subscriber) && !isBehind(*subscription) &&
                 isDue(*subscription, record, origin)) {
                 enqueueLive(*subscription, record,
                             frames.of(subscriber.encoding(), {&record, 1}, deflater_, stats_.deflated));
@@ -337,7 +340,7 @@ void Hub::deliverBatches()
         Batch& batch = batches_[i];
         for (Subscription* subscription : batch.channel->subscriptions) {
             const Subscriber& subscriber = *subscription->subscriber;
-            if (!followsSeveral(subscriber) && !subscriber.replaying()) {
+            if (!followsSeveral(subscriber) && !isBehind(*subscription)) {
                 deliver(batch, *subscription);
             }
         }
@@ -536,7 +539,7 @@ void Hub::lose(const LogState& state, LocalChannel& channel)
     }
     channel.lastOffset = info->lastOffset;
     for (Subscription* subscription : channel.subscriptions) {
-        if (!subscription->subscriber->replaying()) {
+        if (!isBehind(*subscription)) {
             missed(*subscription, channel.lastOffset);
         }
     }
@@ -745,7 +748,7 @@ bool Hub::askForHistory(Subscriber& subscriber)
     replay.ticket = historySource_->ask({channel.app, channel.name, channel.log, channel.stream.identity,
                                          past.after, past.until, past.ageMs});
     if (replay.ticket != 0) {
-        asked_.emplace(replay.ticket, &subscriber);
+        asked_.emplace(replay.ticket, Asked{&subscriber});
         return true;
     }
     if (past.promised) {
@@ -758,16 +761,74 @@ bool Hub::askForHistory(Subscriber& subscriber)
     return false;
 }
 
-// Of one subscription, or (null) of all.
-void Hub::forgetHistory(Subscriber& subscriber, const Subscription* subscription)
+void Hub::forgetTicket(std::uint64_t ticket)
 {
-    Replay* replay = subscriber.replay_.get();
-    if (replay != nullptr && replay->ticket != 0 &&
-        (subscription == nullptr || replay->past.front().subscription == subscription)) {
-        historySource_->forget(replay->ticket);
-        asked_.erase(replay->ticket);
-        replay->ticket = 0;
+    if (asked_.erase(ticket) != 0) {
+        historySource_->forget(ticket);
     }
+}
+
+// Of all subscriptions.
+void Hub::forgetHistory(Subscriber& subscriber)
+{
+    if (subscriber.replay_ != nullptr) {
+        forgetTicket(std::exchange(subscriber.replay_->ticket, 0));
+    }
+    for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next) {
+        forgetPostponed(*s);
+    }
+}
+
+void Hub::forgetHistory(Subscription& subscription)
+{
+    forgetPostponed(subscription);
+    Replay* replay = subscription.subscriber->replay_.get();
+    if (replay == nullptr) {
+        return;
+    }
+    if (!replay->past.empty() && replay->past.front().subscription == &subscription) {
+        forgetTicket(std::exchange(replay->ticket, 0));
+    }
+    replay->forget(subscription);
+}
+
+void Hub::forgetPostponed(Subscription& subscription)
+{
+    if (std::exchange(subscription.postponed, false)) {
+        const auto found = postponed_.find(&subscription);
+        forgetTicket(found->second->ticket);
+        postponed_.erase(found);
+    }
+}
+
+void Hub::postpone(std::uint64_t ticket, std::int64_t nowMs)
+{
+    const auto found = asked_.find(ticket);
+    if (found == asked_.end() || found->second.postponed != nullptr) {
+        return;
+    }
+    Subscriber& subscriber = *found->second.subscriber;
+    Replay& replay = *subscriber.replay_;
+    Subscription& subscription = *replay.past.front().subscription;
+    auto waiting = std::make_unique<Replay>(replay.split(subscription));
+    waiting->ticket = std::exchange(replay.ticket, 0);
+    postponed_[&subscription] = std::move(waiting);
+    found->second.postponed = &subscription;
+    subscription.postponed = true;
+    pump(subscriber, nowMs);
+}
+
+// Its part of the replay, of which the first past is being answered, is the subscriber's again, as the last.
+Replay& Hub::takeUp(Subscription& postponed)
+{
+    const auto found = postponed_.find(&postponed);
+    const std::unique_ptr<Replay> waiting = std::move(found->second);
+    postponed_.erase(found);
+    postponed.postponed = false;
+    Replay& replay = Replay::of(postponed.subscriber->replay_);
+    replay.past.insert(replay.past.end(), waiting->past.begin(), waiting->past.end());
+    replay.add(waiting->items);
+    return replay;
 }
 
 void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t nowMs)
@@ -776,11 +837,19 @@ void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t now
     if (found == asked_.end()) {
         return;
     }
-    Subscriber& subscriber = *found->second;
+    const Asked asked = found->second;
     asked_.erase(found);
-    Replay& replay = *subscriber.replay_;
-    replay.ticket = 0;
-    Replay::Past& past = replay.past.front();
+    Subscriber& subscriber = *asked.subscriber;
+    Replay& replay = asked.postponed != nullptr ? takeUp(*asked.postponed) : *subscriber.replay_;
+    if (asked.postponed == nullptr) {
+        replay.ticket = 0;
+    }
+    const auto at = asked.postponed == nullptr
+                        ? replay.past.begin()
+                        : std::find_if(replay.past.begin(), replay.past.end(), [&](const Replay::Past& one) {
+                              return one.subscription == asked.postponed;
+                          });
+    Replay::Past& past = *at;
     Subscription& subscription = *past.subscription;
     if (part.lost && past.promised) {
         announceGap(subscription);
@@ -796,7 +865,7 @@ void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t now
     past.after = std::max(past.after, part.reached);
     subscription.lastOffset = std::max(subscription.lastOffset, std::min(past.after, past.until));
     if (part.end) {
-        replay.past.erase(replay.past.begin());
+        replay.past.erase(at);
     }
     if (some) {
         finishTurn(); // and its socket asks for more when it has taken that
@@ -861,7 +930,7 @@ bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
     Replay& replay = *subscriber.replay_;
     std::vector<Replay::Item> items;
     for (auto* s = subscriber.subscriptions_; s != nullptr; s = s->next) {
-        if (s->lastOffset >= s->channel->lastOffset) {
+        if (s->lastOffset >= s->channel->lastOffset || s->postponed) {
             continue;
         }
         History history;

@@ -3,7 +3,7 @@
 // Thread     the worker's event loop; one Hub a worker.
 // Order      all subscribers see a channel's events in the order of the log. A subscriber of several channels sees
 //            all of one zone in the order of its log, so that the id of the last event it got is a position in them
-//            all.
+//            all; but for channels whose history takes long to come (postpone()).
 // Delivery   each event once to each subscriber, or a gap that is announced. What arrives together goes out
 //            together: a turn enqueues everything first and flushes each subscriber once.
 // Memory     a turn holds at most MaxTurnBytes of events; one LocalChannel a channel with local subscribers.
@@ -118,6 +118,8 @@ public:
     void useHistory(HistorySource& source) { historySource_ = &source; }
     // What it has found. The subscriber gets more with the next pump().
     void supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t nowMs);
+    // That takes long. Only the subscription that it is for goes on waiting for it; all others of its subscriber go on.
+    void postpone(std::uint64_t ticket, std::int64_t nowMs);
     // A live subscription has seen what there is up to `offset` in another way.
     static void startBehind(Subscription& subscription, std::uint64_t offset);
     // Ends one subscription; it hears nothing more of that channel. Returns how many subscribers that has left in all
@@ -211,12 +213,23 @@ private:
                       std::int64_t nowMs, Replay& replay);
     bool hasPast(const Subscription& subscription) const;
     bool askForHistory(Subscriber& subscriber);
-    void forgetHistory(Subscriber& subscriber, const Subscription* subscription);
+    void forgetHistory(Subscriber& subscriber);
+    void forgetHistory(Subscription& subscription);
+    void forgetPostponed(Subscription& subscription);
+    void forgetTicket(std::uint64_t ticket);
+    Replay& takeUp(Subscription& postponed);
+    static bool isBehind(const Subscription& subscription);
 
     std::vector<LogState> logs_;
     HistorySource* historySource_ = nullptr;
-    std::unordered_map<std::uint64_t, Subscriber*> asked_; // by ticket
-    const LogState* reading_ = nullptr;                    // whose records wants() is asked about
+    struct Asked {
+        Subscriber* subscriber = nullptr;
+        Subscription* postponed = nullptr; // null: it is the first of the replay's pasts
+    };
+    std::unordered_map<std::uint64_t, Asked> asked_; // by ticket
+    std::unordered_map<const Subscription*, std::unique_ptr<Replay>>
+        postponed_;                     // all of them for the one subscription
+    const LogState* reading_ = nullptr; // whose records wants() is asked about
     // What wants() has found last: the channel of the record that next() returns, not looked up again.
     mutable LocalChannel* wanted_ = nullptr;
     std::vector<Batch> batches_; // the first batchCount_ are this turn's

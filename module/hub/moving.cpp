@@ -33,7 +33,7 @@ std::vector<Position> Hub::positions(const Subscriber& subscriber)
 
 void Hub::release(Subscriber& subscriber)
 {
-    forgetHistory(subscriber, nullptr);
+    forgetHistory(subscriber);
     subscriber.replay_.reset();
     while (subscriber.subscriptions_ != nullptr) {
         detach(logs_[subscriber.subscriptions_->channel->log], subscriber, &subscriber.subscriptions_);

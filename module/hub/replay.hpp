@@ -49,11 +49,21 @@ struct Replay {
                    std::pair(b.subscription->channel->log, b.position);
         });
     }
-    void forget(const Subscription& subscription)
+    void forget(const Subscription& subscription) { split(subscription); }
+    // Takes out what is for this subscription.
+    Replay split(const Subscription& subscription)
     {
+        const auto move = [&](auto& from, auto& to) {
+            const auto kept = std::stable_partition(
+                from.begin(), from.end(), [&](const auto& one) { return one.subscription != &subscription; });
+            to.assign(kept, from.end());
+            from.erase(kept, from.end());
+        };
         add({});
-        std::erase_if(items, [&](const Item& item) { return item.subscription == &subscription; });
-        std::erase_if(past, [&](const Past& one) { return one.subscription == &subscription; });
+        Replay out;
+        move(past, out.past);
+        move(items, out.items);
+        return out;
     }
 };
 

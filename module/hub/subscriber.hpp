@@ -70,6 +70,7 @@ struct Subscription {
     Subscription* next = nullptr;
     std::uint64_t lastOffset = 0;
     std::uint32_t index = 0; // in LocalChannel::subscriptions
+    bool postponed = false;  // it hears nothing until its history has come, see Hub::postpone()
 };
 
 } // namespace realtime

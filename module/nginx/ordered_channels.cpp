@@ -13,8 +13,7 @@ namespace realtime {
 namespace {
 
 constexpr std::size_t MostEvents = 256; // events
-constexpr ngx_msec_t LogPatience = 10'000;
-constexpr ngx_msec_t EmptyAfter = 1000;
+constexpr ngx_msec_t SlowAfter = 1000;  // then subscribers hear of their other channels without it
 constexpr std::int64_t ClocksMs = 2000; // RabbitMQ's may be so far ahead of ours
 constexpr std::int64_t AheadMs =
     3'600'000; // the first event of no stream was published later than that from now
@@ -90,11 +89,9 @@ void OrderedChannels::tick()
         letGo(); // the next generation's workers take over at once
     } else {
         lead();
-        for (const auto& stream : streams_) {
-            beginEmpty(*stream);
-        }
     }
     sendWaiting();
+    postpone();
 }
 
 void OrderedChannels::lead()
@@ -144,7 +141,6 @@ void OrderedChannels::follow(Stream& stream)
         stream.sinceMs = std::min(stream.sinceMs, log.streamSince(stream.identity, stream.sinceMs));
     }
     stream.follows = true;
-    stream.looks = false;
     stream.renewal = Stream::Renewal::None;
     if (!from) {
         stream.reader->follow({StreamStart::Kind::Last, 0}, StreamReader::AnyLife);
@@ -154,13 +150,11 @@ void OrderedChannels::follow(Stream& stream)
     stream.reader->follow({StreamStart::Kind::Number, static_cast<std::int64_t>(number)}, stream.life);
 }
 
-// Nothing has come although the first event was asked for: there is none.
 void OrderedChannels::beginEmpty(Stream& stream)
 {
-    if (!stream.follows || !stream.looks || !elapsed(stream.looksSince, EmptyAfter)) {
+    if (!stream.follows) {
         return;
     }
-    stream.looks = false;
     for (std::uint32_t index : stream.logs) {
         SharedLog& log = worker_.hub().log(index).log;
         if (!log.streamNext(stream.identity)) {
@@ -229,15 +223,13 @@ void OrderedChannels::settle(Stream& stream, std::unique_ptr<StreamEvent>& last)
 bool OrderedChannels::handle(Stream& stream, const StreamEvent& event)
 {
     switch (event.kind) {
-    case StreamEvent::Kind::Looks:
-        stream.looks = true;
-        stream.looksSince = ngx_current_msec;
+    case StreamEvent::Kind::Empty:
+        beginEmpty(stream);
         return false;
     case StreamEvent::Kind::Found:
         found(stream, event.life);
         return false;
     case StreamEvent::Kind::Began:
-        stream.looks = false;
         stream.began = true;
         stream.start = event.start;
         stream.restarts = false;
@@ -262,7 +254,6 @@ void OrderedChannels::found(Stream& stream, std::uint64_t life)
     for (std::uint32_t index : stream.logs) {
         next = std::max(next, worker_.hub().log(index).log.streamNext(stream.identity));
     }
-    stream.looks = false;
     if (!next) {
         stream.life = life;
         stream.reader->follow({StreamStart::Kind::Last, 0}, life);
@@ -420,8 +411,15 @@ std::uint64_t OrderedChannels::ask(const HistoryRequest& request)
     if (request.until == HistoryRequest::ToTheLog) {
         waiting_.push_back(ticket);
         more_.inNextTurn();
-    } else if (!send(ticket, asked)) {
-        return 0;
+    } else {
+        switch (send(ticket, asked)) {
+        case Sending::Sent:
+            break;
+        case Sending::Nothing:
+            return 0;
+        case Sending::Full:
+            waiting_.push_back(ticket);
+        }
     }
     asked_.emplace(ticket, std::move(asked));
     return ticket;
@@ -432,15 +430,14 @@ void OrderedChannels::forget(std::uint64_t ticket)
     asked_.erase(ticket);
 }
 
-// False: there is nothing to be had, or it cannot be asked for now.
-bool OrderedChannels::send(std::uint64_t ticket, Asked& asked)
+OrderedChannels::Sending OrderedChannels::send(std::uint64_t ticket, Asked& asked)
 {
     asked.life = worker_.hub().log(asked.log).log.streamLife(asked.stream->identity);
     const std::uint64_t first = streamNumber(asked.after) + 1; // 0: from the beginning
-    if (asked.until < streamOffset(asked.life)) {
-        return false;
-    }
     asked.lost = asked.after >= streamOffset(0) && first < asked.life;
+    if (asked.until < streamOffset(asked.life)) {
+        return Sending::Nothing;
+    }
     asked.lastRaw = streamNumber(asked.until) - asked.life;
 
     StreamQuestion question;
@@ -455,32 +452,64 @@ bool OrderedChannels::send(std::uint64_t ticket, Asked& asked)
     } else if (asked.ageMs != 0) {
         question.start = {StreamStart::Kind::Time, question.sinceMs / 1000};
     }
-    return asked.stream->reader->ask(std::move(question));
+    return asked.stream->reader->ask(std::move(question)) ? Sending::Sent : Sending::Full;
 }
 
-// Those that were asked before the log had begun to follow.
+// Those that were asked before the log had begun to follow, which may take as long as RabbitMQ is away, and those that the
+// reader had no room for.
 void OrderedChannels::sendWaiting()
 {
-    std::vector<std::uint64_t> failed;
+    std::vector<std::pair<std::uint64_t, bool>> failed;
     std::erase_if(waiting_, [&](std::uint64_t ticket) {
         const auto found = asked_.find(ticket);
         if (found == asked_.end()) {
             return true; // who asked has left
         }
         Asked& asked = found->second;
-        const auto next = worker_.hub().log(asked.log).log.streamNext(asked.stream->identity);
-        if (!next && !elapsed(asked.since, LogPatience)) {
-            return false;
+        if (asked.until == HistoryRequest::ToTheLog) {
+            const auto next = worker_.hub().log(asked.log).log.streamNext(asked.stream->identity);
+            if (!next) {
+                return false;
+            }
+            asked.until = *next > 0 ? streamOffset(*next - 1) : 0;
         }
-        asked.until = next && *next > 0 ? streamOffset(*next - 1) : 0;
-        if (asked.after >= asked.until || !send(ticket, asked)) {
-            failed.push_back(ticket);
+        if (asked.after >= asked.until) {
+            failed.emplace_back(ticket, false);
+            return true;
         }
-        return true;
+        const Sending sending = send(ticket, asked);
+        if (sending == Sending::Nothing) {
+            failed.emplace_back(ticket, asked.lost);
+        }
+        return sending != Sending::Full;
     });
-    for (std::uint64_t ticket : failed) {
-        fail(ticket, false);
+    for (const auto& [ticket, lost] : failed) {
+        fail(ticket, lost);
     }
+}
+
+// A stream that has not answered for long: who waits for it need not wait with everything else. Postponing one question may
+// bring the next one of its subscriber.
+void OrderedChannels::postpone()
+{
+    std::unordered_set<const Stream*> slow;
+    for (const auto& [ticket, asked] : asked_) {
+        if (elapsed(asked.since, SlowAfter)) {
+            slow.insert(asked.stream);
+        }
+    }
+    std::vector<std::uint64_t> tickets;
+    do {
+        tickets.clear();
+        for (auto& [ticket, asked] : asked_) {
+            if (slow.contains(asked.stream) && !std::exchange(asked.postponed, true)) {
+                tickets.push_back(ticket);
+            }
+        }
+        for (const std::uint64_t ticket : tickets) {
+            worker_.hub().postpone(ticket, Worker::nowMs());
+        }
+    } while (!tickets.empty());
 }
 
 // There is nothing to be had. It is a gap only if something was, or may have been.
@@ -509,6 +538,16 @@ void OrderedChannels::answer(const StreamAnswer& answer)
     if (worker_.hub().log(found->second.log).log.streamLife(found->second.stream->identity) !=
         found->second.life) {
         fail(answer.ticket, true); // it was made anew meanwhile
+        return;
+    }
+    // The stream may have been made anew without the log's knowing it yet.
+    const bool another =
+        std::any_of(answer.events.begin(), answer.events.end(), [&](const IncomingMessage& message) {
+            return message.life > found->second.life &&
+                   message.life <= streamLifeOf(Worker::nowMs() + AheadMs);
+        });
+    if (another) {
+        fail(answer.ticket, true);
         return;
     }
     const Asked asked = std::move(found->second);

@@ -60,12 +60,10 @@ private:
         std::unique_ptr<StreamReader> reader;
         std::uint64_t life = 0; // its event n is number life + n here
         StreamStart start;
-        ngx_msec_t looksSince = 0;
         std::int64_t sinceMs = 0; // a log that has not begun wants what was published since
         enum class Renewal { None, WasEmpty, MadeAnew } renewal = Renewal::None; // with the next event
         bool follows = false;
         bool began = false;    // the next event is the first of a reading, from `start` on
-        bool looks = false;    // for the first event that there is
         bool restarts = false; // another reading was asked for: not yet
     };
     struct Asked {
@@ -78,7 +76,9 @@ private:
         std::uint64_t life = 0;    // of the stream when it was sent
         std::uint64_t lastRaw = 0; // the stream's number of the last that is wanted
         bool lost = false;         // what is wanted begins with what is gone
+        bool postponed = false;    // the hub knows that it takes long
     };
+    enum class Sending { Sent, Nothing, Full }; // Nothing: there is nothing to be had
     struct Expected {
         std::string app, channel, messageId;
         std::uint32_t log = 0;
@@ -100,8 +100,9 @@ private:
     void beginEmpty(Stream& stream);
     void append(Stream& stream, const IncomingMessage& message);
     void answer(const StreamAnswer& answer);
-    bool send(std::uint64_t ticket, Asked& asked);
+    Sending send(std::uint64_t ticket, Asked& asked);
     void sendWaiting();
+    void postpone();
     void fail(std::uint64_t ticket, bool lost);
 
     Worker& worker_;
@@ -111,7 +112,8 @@ private:
 
     std::unordered_map<std::uint64_t, Asked> asked_;
     std::uint64_t lastTicket_ = 0;
-    std::vector<std::uint64_t> waiting_; // tickets of those that wait until the log follows
+    std::vector<std::uint64_t>
+        waiting_; // tickets of those that wait until the log follows, or the reader has room
 
     std::list<Expected> expected_;
     std::unordered_map<std::uint64_t, std::list<Expected>::iterator> byToken_;

@@ -119,7 +119,7 @@ private:
             if (poll(&ready, 1, 10) == 1) {
                 const int client = listener_.accept();
                 const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-                if (Listener::connectTo(server, target_)) {
+                if (ListeningSocket::connectTo(server, target_)) {
                     forward(client, server, connections_ < cuts_.size() ? cuts_[connections_] : SIZE_MAX);
                 }
                 ++connections_;
@@ -158,7 +158,7 @@ private:
 
     std::uint16_t target_;
     std::vector<std::size_t> cuts_;
-    Listener listener_;
+    ListeningSocket listener_;
     std::atomic<bool> stop_{false};
     std::atomic<std::size_t> connections_{0};
     std::thread thread_;

@@ -1,5 +1,6 @@
 // `deliver broker`: a stream of RabbitMQ gives channels their order, ids and history, the same on every node.
 #include "support/proxy.hpp"
+#include "support/pusher.hpp"
 #include "support/rabbitmq.hpp"
 #include "support/realtime.hpp"
 #include "support/sse.hpp"
@@ -22,11 +23,13 @@ NginxOptions ordered(const std::string& server, const std::string& name, const s
 {
     auto options = endpoints(2);
     options.expectedErrors = {"exited on signal 9"};
-    options.http = "realtime_broker events { server " + server + "; exchange " + name + " topic; queue " +
-                   name + ".stream stream " + arguments +
-                   "; cluster on; }\n"
-                   "realtime_app default { broker events; channels ordered.* { deliver broker; "
-                   "history 100000 1h; } }\n";
+    options.http =
+        "realtime_broker events { server " + server + "; exchange " + name + " topic; queue " + name +
+        ".stream stream " + arguments +
+        "; cluster on; }\n"
+        "realtime_app default { key k; secret s; broker events; channels ordered.* { deliver broker; "
+        "history 100000 1h; } }\n";
+    options.server += "location /app/ { realtime_pusher websocket; }\n";
     return options;
 }
 
@@ -266,6 +269,82 @@ TEST(while_the_stream_is_away_events_wait_and_nobody_misses_one)
     expect(std::equal(there.begin(), there.end(), here.begin() + 50), "the same order and ids");
     onA.expectSilence();
     onB.expectSilence();
+}
+
+TEST(who_comes_back_while_the_stream_is_away_waits_and_is_told_of_a_gap_only_if_there_is_one)
+{
+    auto& server = RabbitMq::share();
+    constexpr const char* Retention =
+        "arg=x-max-length-bytes:300000 arg=x-stream-max-segment-size-bytes:100000";
+    const Node a(ordered(server.url(), "comeback", Retention));
+    std::vector<std::string> ids;
+    constexpr std::size_t Events = 200;
+    for (std::size_t i = 0; i < Events; ++i) {
+        ids.push_back(publishOrdered(a, "ordered.room", std::to_string(i) + ":" + std::string(4000, 'x')));
+    }
+    Proxy proxy(server.port());
+    proxy.block(true);
+    const Nginx b(ordered(proxy.url(), "comeback", Retention)); // whose log has nothing
+    SseClient complete(b.url("/sub/ordered.room?since=" + ids[Events - 5]));
+    SseClient incomplete(b.url("/sub/ordered.room?since=" + ids[0]));
+    PusherClient several(b.port(), "k", "s");
+    several.subscribe("plain");
+    several.askToSubscribe("ordered.room", "", ids[Events - 5]);
+    expectEqual(several.receive().event, "pusher_internal:subscription_succeeded");
+    const auto since = Clock::now();
+    publish(b, "plain", "goes on");
+    expectEqual(several.receive().data, "goes on");
+    expect(Clock::now() - since < 10s, "what has nothing to do with it is not held up for long");
+    complete.expectSilence(12s);
+    expect(!incomplete.pending() && !several.socket().pending(),
+           "nor does anybody else hear what is not known");
+    proxy.block(false);
+    for (std::size_t i = Events - 4; i < Events; ++i) {
+        expectEqual(next(complete).first, ids[i]);
+        const PusherEvent event = several.receive();
+        expectEqual(event.channel + " " + event.id, "ordered.room " + ids[i]);
+    }
+    expectEqual(incomplete.receive().event, "realtime:gap");
+    std::string last;
+    while (last != ids.back()) {
+        last = next(incomplete).first;
+    }
+    ids.push_back(publishOrdered(a, "ordered.room", "live"));
+    for (SseClient* client : {&complete, &incomplete}) {
+        expectEqual(next(*client).first, ids.back());
+        client->expectSilence();
+    }
+    expectEqual(several.receive().id, ids.back());
+}
+
+TEST(a_rabbitmq_that_hangs_is_waited_for)
+{
+    auto& server = RabbitMq::share();
+    const Node a(ordered(server.url(), "hangs"));
+    std::vector<std::string> ids;
+    for (int i = 0; i < 20; ++i) {
+        ids.push_back(publishOrdered(a, "ordered.room", std::to_string(i)));
+    }
+    const auto since = Clock::now(); // what is younger than two seconds comes into a new log
+    eventually([&] { return Clock::now() - since > 3s; }, "time passes");
+    const Node b(ordered(server.url(), "hangs")); // whose log has none of them, and which is connected
+    publishOrdered(a, "ordered.other", "x");
+    SseClient other(b.url("/sub/ordered.other?since=earliest"));
+    expectEqual(next(other).second, "x");
+    server.pause();
+    std::unique_ptr<SseClient> client;
+    try {
+        client = std::make_unique<SseClient>(b.url("/sub/ordered.room?since=" + ids[10]));
+        client->expectSilence(13s);
+    } catch (...) {
+        server.resume();
+        throw;
+    }
+    server.resume();
+    for (std::size_t i = 11; i < ids.size(); ++i) {
+        expect(next(*client) == std::pair(ids[i], std::to_string(i)), "nothing is missing");
+    }
+    client->expectSilence();
 }
 
 TEST(a_reload_loses_repeats_and_reorders_nothing)

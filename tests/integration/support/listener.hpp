@@ -11,9 +11,9 @@
 
 namespace realtime::testing {
 
-class Listener {
+class ListeningSocket {
 public:
-    Listener() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
+    ListeningSocket() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
     {
         auto address = loopback(0);
         socklen_t size = sizeof(address);
@@ -22,9 +22,9 @@ public:
         getsockname(fd_, raw, &size);
         port_ = ntohs(address.sin_port);
     }
-    ~Listener() { close(fd_); }
-    Listener(const Listener&) = delete;
-    Listener& operator=(const Listener&) = delete;
+    ~ListeningSocket() { close(fd_); }
+    ListeningSocket(const ListeningSocket&) = delete;
+    ListeningSocket& operator=(const ListeningSocket&) = delete;
 
     int fd() const { return fd_; }
     std::uint16_t port() const { return port_; }

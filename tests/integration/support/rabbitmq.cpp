@@ -58,13 +58,13 @@ AmqpMessage messageOf(const amqp_envelope_t& envelope)
 
 } // namespace
 
-RabbitMq& RabbitMq::share()
+RabbitMq& RabbitMq::share(const std::string& settings)
 {
-    static RabbitMq server;
+    static RabbitMq server(settings);
     return server;
 }
 
-RabbitMq::RabbitMq()
+RabbitMq::RabbitMq(const std::string& settings)
 {
     if (const char* running = std::getenv("RABBITMQ_DIR"); running != nullptr) {
         place_ = running;
@@ -73,6 +73,7 @@ RabbitMq::RabbitMq()
         return;
     }
     place_ = directory_.path();
+    writeFile(directory_.path() / "extra.conf", settings);
     start();
 }
 

@@ -16,7 +16,8 @@ namespace realtime::testing {
 // RABBITMQ_DIR is set (see rabbitmq.sh), the one that runs there already and is left running.
 class RabbitMq {
 public:
-    static RabbitMq& share();
+    // `settings`: lines of its configuration, if it is started by this call.
+    static RabbitMq& share(const std::string& settings = "");
     ~RabbitMq();
     RabbitMq(const RabbitMq&) = delete;
     RabbitMq& operator=(const RabbitMq&) = delete;
@@ -31,7 +32,7 @@ public:
     std::string ctl(const std::vector<std::string>& arguments) const; // rabbitmqctl's output
 
 private:
-    RabbitMq();
+    explicit RabbitMq(const std::string& settings);
     void script(const char* command) const;
     void readPort(const char* command);
     TempDir directory_;
