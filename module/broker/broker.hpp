@@ -86,7 +86,7 @@ struct BrokerConfig {
     std::size_t maxQueuedBytes = 64 << 20;
     std::size_t maxQueuedEvents = 1 << 17;
     std::uint32_t window = 1024;            // unconfirmed messages in flight
-    std::chrono::milliseconds drain{2'000}; // for the destructor
+    std::chrono::milliseconds drain{1'000}; // for the destructor
     std::string node;                       // header `node`: host name and the like
     SpoolConfig spool;
     bool cluster = false;    // nodes that share the exchange act as one: see broker/peer_feed.hpp

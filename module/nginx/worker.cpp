@@ -91,8 +91,16 @@ Worker::~Worker()
 
     cluster_.reset();
     ordered_.reset();
+    // All at once: nginx's master kills a worker that has not ended 1.5 s after TERM.
+    for (NamedBroker& one : brokers_) {
+        one.broker->beginStop();
+    }
     pusherChannels_->stop();
-    brokers_.clear(); // joins the threads, which may take them a moment
+    for (NamedBroker& one : brokers_) {
+        one.broker->stop();
+    }
+    logNotes(); // of what could not be stored
+    brokers_.clear();
     publishStats();
     logEvents_.clear();
     for (std::uint32_t i = 0; i < hub_->logCount(); i++) {

@@ -157,6 +157,33 @@ TEST(a_fast_stop_ends_at_once_with_subscribers_connected)
     socket.waitForClose();
 }
 
+// nginx's master would kill a worker that gives one broker after the other its time.
+TEST(a_fast_stop_with_stores_out_of_reach_says_what_is_lost)
+{
+    constexpr int Brokers = 4;
+    NginxOptions options;
+    for (int i = 0; i < Brokers; ++i) {
+        const std::string n = std::to_string(i);
+        options.http += "realtime_broker b" + n + " { server amqp://127.0.0.1:1; }\n";
+        options.http += "realtime_app a" + n + " { broker b" + n + "; }\n";
+        options.server += "location /pub/" + n + " { realtime_publish room app=a" + n + "; }\n";
+    }
+    Nginx nginx(options);
+    for (int i = 0; i < Brokers; ++i) {
+        for (int n = 0; n <= i; ++n) {
+            expectEqual(post(nginx.url("/pub/" + std::to_string(i)), "lost").status, 202L);
+        }
+    }
+    kill(nginx.master(), SIGTERM);
+    expectEqual(nginx.waitForExit(Patience), 0);
+    for (int i = 1; i <= Brokers; ++i) {
+        expectEqual(
+            nginx.countInErrorLog(std::to_string(i) + " events could not be stored in the time for stopping"),
+            1);
+    }
+    expectEqual(nginx.countInErrorLog("signal 9"), 0);
+}
+
 TEST(a_subscriber_that_ignores_the_close_does_not_hold_up_a_quit)
 {
     Nginx nginx(draining());

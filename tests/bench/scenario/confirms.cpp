@@ -26,7 +26,8 @@ double microseconds(double rate)
     return 1e6 / rate;
 }
 
-// A keep-alive connection for each place in the broker's window, with one POST at a time.
+// Keep-alive connections with one POST at a time: twice as many as the broker's window has places, so that it is full while
+// answers and requests are on their way, as that of the bare publisher is, which has its next event at hand.
 class HttpLoad {
 public:
     HttpLoad(const Server& server, std::size_t connections) : loop_(1ms)
@@ -90,16 +91,19 @@ Contender bareRabbitMq(const BrokerConfig& config, std::size_t events)
             }};
 }
 
-void confirmsOf(const std::string& queueType, const Options& options, Report& report)
+void confirmsOf(const std::string& queueType, int workers, const Options& options, Report& report)
 {
     const BrokerConfig config = rabbitMqConfig(queueType);
     const std::string& queue = config.queues[0].name;
     NginxSetup setup = realtimeSetup(options.module);
+    setup.workers = workers;
     setup.pinned = false;
-    setup.http += rabbitMqBlock(rabbitMqLines(config));
+    BrokerConfig share = config; // of a worker
+    share.window /= static_cast<std::uint32_t>(workers);
+    setup.http += rabbitMqBlock(rabbitMqLines(share));
     setup.server += "location ~ ^/confirmed/(?<channel>\\w+)$ { realtime_publish $channel ack=broker; }\n";
     const NginxServer server(setup);
-    HttpLoad http(server, config.window);
+    HttpLoad http(server, std::size_t{2} * config.window);
     http.publish(1); // exchange and queue are there
     const std::size_t events = options.scaled(Confirmed);
     std::vector<double> servers, clients; // CPU time an event
@@ -120,7 +124,8 @@ void confirmsOf(const std::string& queueType, const Options& options, Report& re
          }},
     };
     alternate(contenders, options.quick ? 1 : 7);
-    const std::string scenario = "confirmed, " + queueType + " queue";
+    const std::string scenario =
+        "confirmed, " + queueType + ", " + std::to_string(workers) + (workers == 1 ? " worker" : " workers");
     report.add(scenario, "us", contenders, Ratio);
     report.add({scenario, "CPU of nginx", median(servers), "us", {}, {}, {}, {}});
     report.add({scenario, "CPU of the HTTP clients", median(clients), "us", {}, {}, {}, {}});
@@ -135,8 +140,11 @@ void confirms(const Options& options, Report& report)
         return;
     }
     const Unpinned everywhere;
-    confirmsOf("classic", options, report);
-    confirmsOf("quorum", options, report);
+    for (const auto* type : {"classic", "quorum"}) {
+        for (const int workers : {1, 2}) { // `worker_processes auto` makes two on two cores
+            confirmsOf(type, workers, options, report);
+        }
+    }
 }
 
 void spool(const Options& options, Report& report)
