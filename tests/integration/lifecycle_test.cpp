@@ -179,9 +179,9 @@ TEST(a_fast_stop_with_stores_out_of_reach_says_what_is_lost)
     for (int i = 1; i <= Brokers; ++i) {
         expectEqual(
             nginx.countInErrorLog(std::to_string(i) + " events could not be stored in the time for stopping"),
-            1);
+            1U);
     }
-    expectEqual(nginx.countInErrorLog("signal 9"), 0);
+    expectEqual(nginx.countInErrorLog("signal 9"), 0U);
 }
 
 TEST(a_subscriber_that_ignores_the_close_does_not_hold_up_a_quit)
