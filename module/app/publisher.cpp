@@ -150,8 +150,7 @@ Published Publisher::publish(const App& app, const Publication& publication)
     for (const BrokerRoute& route : *policy.brokers) {
         Broker& broker = *find(route.broker);
         fill(broker.next(), app, publication, route, policy, messageId);
-        // Admitted above, and only this thread fills the queues.
-        published.stores += broker.offerNext() == Offer::Queued ? 1 : 0;
+        published.stores += broker.offerNext() ? 1 : 0; // admitted above
     }
     return published;
 }
@@ -184,8 +183,7 @@ Published Publisher::toStream(const App& app, const Publication& publication, co
             event.token = 0;
             event.needsConfirm = false;
         }
-        const Offer offer = broker.offerNext();
-        published.stores += offer == Offer::Queued && (stream || !publication.streamAlone) ? 1 : 0;
+        published.stores += broker.offerNext() && (stream || !publication.streamAlone) ? 1 : 0;
     }
     return published;
 }

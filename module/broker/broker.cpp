@@ -156,10 +156,15 @@ void Broker::noteAdmitted()
 
 Offer Broker::offer(BrokerEvent event)
 {
+    const Offer answer = admits(event.data.size());
+    if (answer != Offer::Queued) {
+        refused(answer);
+        return answer;
+    }
     next() = std::move(event);
-    const Offer answer = offerNext();
+    const bool queued = offerNext();
     rouse();
-    return answer;
+    return queued ? Offer::Queued : Offer::Full;
 }
 
 BrokerEvent& Broker::next()
@@ -171,27 +176,21 @@ BrokerEvent& Broker::next()
     return next->event;
 }
 
-Offer Broker::offerNext()
+bool Broker::offerNext()
 {
-    const Offer answer = admits(shared_->next->event.data.size());
-    if (answer != Offer::Queued) {
-        shared_->next.reset(); // it may be large
-        refused(answer);
-        return answer;
-    }
     const auto bytes = costOf(shared_->next->event);
     shared_->next->bytes = bytes;
     const bool wanted = shared_->next->event.token != 0;
     if (!shared_->common.offers.push(std::move(shared_->next))) {
         ++shared_->refused; // cannot be: the ring is as long as the bound
-        return Offer::Full;
+        return false;
     }
     noteAdmitted();
     ++shared_->offeredEvents;
     shared_->offeredBytes += bytes;
     shared_->tokensOut += wanted ? 1 : 0;
     shared_->unheard = true;
-    return Offer::Queued;
+    return true;
 }
 
 void Broker::rouse()

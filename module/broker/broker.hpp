@@ -164,15 +164,15 @@ public:
     Broker& operator=(const Broker&) = delete;
 
     // Would offer() of an event with so many bytes of data be taken now? Asked before an event is broadcast, since one that
-    // can be neither stored nor queued must not be. The event loop is the only one to fill the queue, so a yes
-    // holds until its next offer().
+    // can be neither stored nor queued must not be. The event loop is the only one to fill the queue, so a yes holds for
+    // the next event, whatever becomes of the store meanwhile.
     Offer admits(std::size_t bytes) const;
     [[nodiscard]] Offer offer(BrokerEvent event);
     // The same for many, without memory to be taken for each: next() is an event to be filled, every field of it, since
-    // it may be one that was stored; offerNext() offers it. The thread sleeps on until rouse(), to be called after the
-    // last.
+    // it may be one that was stored; offerNext(), after admits() has said yes, queues it (false: there is no place, which
+    // cannot be). The thread sleeps on until rouse(), to be called after the last.
     BrokerEvent& next();
-    [[nodiscard]] Offer offerNext();
+    [[nodiscard]] bool offerNext();
     void rouse();
 
     // To be told of an answer of admits() that kept an event from being offered: it is counted, and noted once until
