@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { connect, RealtimeError } from '../dist/index.js';
 import { eventually } from '../../tests/browser/support/nginx.js';
+import { fakeClock } from './support/clock.js';
 import { FakeServer, FakeStorage, outcome } from './support/fake.js';
 
 const turn = () => new Promise(resolve => setImmediate(resolve));
@@ -52,26 +53,24 @@ test('4000 to 4099 are for good, and everything that waits is told', async t => 
 });
 
 test('after 4200 and 1012 it is back at once, after 4100 and 1013 not before a second, after others soon', t => {
-  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
-  t.after(() => mock.timers.reset());
+  const clock = fakeClock(t);
   const random = mock.method(Math, 'random', () => 0.5);
   t.after(() => random.mock.restore());
   for (const [code, least] of [[4200, 0], [1012, 0], [4100, 1250], [1013, 1250], [1006, 250], [1001, 250]]) {
     const server = new FakeServer();
     server.connect(t, { backoff: {} });
     server.socket.establish();
-    mock.timers.tick(6000);
+    clock.tick(6000);
     server.socket.drop(code);
-    mock.timers.tick(Math.max(least - 1, 0));
+    clock.tick(Math.max(least - 1, 0));
     assert.equal(server.sockets.length, least ? 1 : 2, `${code}`);
-    mock.timers.tick(1);
+    clock.tick(1);
     assert.equal(server.sockets.length, 2, `${code}`);
   }
 });
 
 test('each failure doubles the time that is drawn from, up to the longest', t => {
-  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
-  t.after(() => mock.timers.reset());
+  const clock = fakeClock(t);
   const random = mock.method(Math, 'random', () => 0.999);
   t.after(() => random.mock.restore());
   const server = new FakeServer();
@@ -79,20 +78,20 @@ test('each failure doubles the time that is drawn from, up to the longest', t =>
   for (const longest of [1000, 2000, 4000, 5000, 5000]) {
     const before = server.sockets.length;
     server.socket.drop();
-    mock.timers.tick(longest - 10);
+    clock.tick(longest - 10);
     assert.equal(server.sockets.length, before);
-    mock.timers.tick(10);
+    clock.tick(10);
     assert.equal(server.sockets.length, before + 1);
   }
   // One that broke at once was no success; one that lasted was.
   server.socket.establish();
   server.socket.drop(4200);
   assert.equal(server.sockets.length, 6);
-  mock.timers.tick(5000);
+  clock.tick(5000);
   server.socket.establish();
-  mock.timers.tick(6000);
+  clock.tick(6000);
   server.socket.drop(1006);
-  mock.timers.tick(1000);
+  clock.tick(1000);
   assert.equal(server.sockets.length, 8);
 });
 
@@ -156,15 +155,14 @@ test('what was under way when the connection broke is sent again, in order and w
 });
 
 test('too late to repeat safely, it says so instead', async t => {
-  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: Date.now() });
-  t.after(() => mock.timers.reset());
+  const clock = fakeClock(t, Date.now());
   const server = new FakeServer();
   const rt = server.connect(t);
   server.socket.establish();
   const tried = rt.publish('a', 'e', 1);
   server.socket.drop();
   const later = rt.publish('a', 'e', 2);
-  mock.timers.tick(280000);
+  clock.tick(280000);
   server.socket.establish();
   await assert.rejects(tried, { code: 'uncertain' });
   assert.deepEqual(server.socket.published().map(one => one.data), ['2']);
@@ -230,8 +228,7 @@ test('429 and 503 are tried again, what else is refused is told by a typed error
 });
 
 test('the pause after a 429 doubles while it goes on, and begins anew once a message is taken', t => {
-  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
-  t.after(() => mock.timers.reset());
+  const clock = fakeClock(t);
   const random = mock.method(Math, 'random', () => 0.999);
   t.after(() => random.mock.restore());
   const server = new FakeServer();
@@ -240,9 +237,9 @@ test('the pause after a 429 doubles while it goes on, and begins anew once a mes
   const rejectedFor = longest => {
     const before = server.socket.published().length;
     server.socket.reject(server.socket.published().at(-1), 429);
-    mock.timers.tick(100 + longest - 10);
+    clock.tick(100 + longest - 10);
     assert.equal(server.socket.published().length, before);
-    mock.timers.tick(10);
+    clock.tick(10);
     assert.equal(server.socket.published().length, before + 1);
   };
   rt.publish('a', 'e', 1).catch(() => {});
@@ -490,8 +487,7 @@ test('what another page has meanwhile got acknowledged is not sent', async t => 
 });
 
 test('of two pages that live, one publishes what both have', async t => {
-  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: Date.now() });
-  t.after(() => mock.timers.reset());
+  const clock = fakeClock(t, Date.now());
   const storage = new FakeStorage();
   const [a, b] = [new FakeServer(), new FakeServer()];
   const frozen = a.connect(t, { storage });
@@ -500,8 +496,8 @@ test('of two pages that live, one publishes what both have', async t => {
   b.socket.establish();
   assert.equal(b.socket.published().length, 2);
   b.socket.acknowledge(b.socket.published()[0]);
-  mock.timers.tick(280000); // longer than the server remembers keys
-  mock.timers.tick(100); // another attempt
+  clock.tick(280000); // longer than the server remembers keys
+  clock.tick(100); // another attempt
   a.socket.establish();
   assert.deepEqual(a.socket.published(), [], 'nothing is published twice');
   assert.deepEqual((await outcomes).map(({ reason }) => reason.code), ['uncertain', 'uncertain']);
