@@ -108,6 +108,15 @@ void expectRefused(const Nginx& nginx)
     expectEqual(nginx.countInErrorLog("can be written again"), 0U);
 }
 
+// A small disk for the spool, and RabbitMQ out of reach behind a proxy.
+struct Outage {
+    SmallDisk disk{"64m"};
+    RabbitMq& server = RabbitMq::share();
+    Proxy proxy{server.port()};
+
+    Outage() { proxy.block(true); }
+};
+
 std::string nowhere()
 {
     return "amqp://127.0.0.1:" + std::to_string(freePort());
@@ -188,38 +197,32 @@ int cpuTicks(pid_t process)
 
 TEST(a_full_disk_refuses_until_there_is_room_and_loses_nothing_that_was_acknowledged)
 {
-    SmallDisk disk("64m");
-    if (!disk.mounted()) {
+    Outage outage;
+    if (!outage.disk.mounted()) {
         skip();
     }
-    auto& server = RabbitMq::share();
-    Proxy proxy(server.port());
-    proxy.block(true);
-    const Nginx nginx(withSpool(proxy.url(), disk.path(), "full"));
+    const Nginx nginx(withSpool(outage.proxy.url(), outage.disk.path(), "full"));
     Acknowledged acknowledged;
     acknowledged.store(nginx, 20);
-    disk.fill();
+    outage.disk.fill();
     awaitRefusal(nginx, acknowledged, 4000);
     expectRefused(nginx);
-    disk.makeRoom();
+    outage.disk.makeRoom();
     eventually([&] { return post(nginx.url("/pub/room"), "x").status == 202; }, "it takes events again");
     acknowledged.store(nginx, 20);
     expectEqual(nginx.countInErrorLog("can be written again"), 1U);
-    proxy.block(false);
-    acknowledged.expectAllIn(server, "full.all", nginx);
+    outage.proxy.block(false);
+    acknowledged.expectAllIn(outage.server, "full.all", nginx);
     eventually([&] { return broker(nginx).at("spool_events").number() == 0; }, "the spool is empty");
 }
 
 TEST(a_disk_that_the_spool_has_filled_itself_drains_without_help)
 {
-    SmallDisk disk("64m");
-    if (!disk.mounted()) {
+    Outage outage;
+    if (!outage.disk.mounted()) {
         skip();
     }
-    auto& server = RabbitMq::share();
-    Proxy proxy(server.port());
-    proxy.block(true);
-    auto options = withSpool(proxy.url(), disk.path(), "filled");
+    auto options = withSpool(outage.proxy.url(), outage.disk.path(), "filled");
     replaceAll(options.http, "filled.all;", "filled.all bind=room;");
     const Nginx nginx(options);
     expectEqual(post(nginx.url("/pub/elsewhere"), "that no queue takes").status, 202L);
@@ -227,54 +230,48 @@ TEST(a_disk_that_the_spool_has_filled_itself_drains_without_help)
     awaitRefusal(nginx, acknowledged, 50'000);
     expect(acknowledged.count() > 100, "all but what draining takes was used");
     expectRefused(nginx);
-    proxy.block(false);
-    acknowledged.expectAllIn(server, "filled.all", nginx);
+    outage.proxy.block(false);
+    acknowledged.expectAllIn(outage.server, "filled.all", nginx);
     eventually([&] { return broker(nginx).at("spool_events").number() == 1; }, "all but one are gone");
     // The file is as large as before, and can be used again.
     eventually([&] { return nginx.countInErrorLog("can be written again") == 1; }, "it is noticed");
-    proxy.block(true);
+    outage.proxy.block(true);
     awaitDown(nginx);
     acknowledged.store(nginx, 20);
 }
 
 TEST(a_read_only_disk_refuses_from_the_start_only_while_rabbitmq_is_away)
 {
-    SmallDisk disk("64m");
-    if (!disk.mounted()) {
+    Outage outage;
+    if (!outage.disk.mounted()) {
         skip();
     }
-    disk.setReadOnly(true);
-    auto& server = RabbitMq::share();
-    Proxy proxy(server.port());
-    proxy.block(true);
-    const Nginx nginx(withSpool(proxy.url(), disk.path(), "readonly"));
+    outage.disk.setReadOnly(true);
+    const Nginx nginx(withSpool(outage.proxy.url(), outage.disk.path(), "readonly"));
     Acknowledged acknowledged;
     awaitRefusal(nginx, acknowledged, 100);
     expectEqual(acknowledged.count(), 0U);
     expectRefused(nginx);
     expectContains(nginx.errorLog(), "Read-only file system");
-    proxy.block(false);
+    outage.proxy.block(false);
     eventually([&] { return post(nginx.url("/pub/room"), "x").status == 202; }, "RabbitMQ takes events");
     acknowledged.store(nginx, 20);
-    disk.setReadOnly(false);
+    outage.disk.setReadOnly(false);
     eventually([&] { return nginx.countInErrorLog("can be written again") == 1; }, "it is noticed");
-    proxy.block(true);
+    outage.proxy.block(true);
     awaitDown(nginx);
     acknowledged.store(nginx, 20);
-    proxy.block(false);
-    acknowledged.expectAllIn(server, "readonly.all", nginx);
+    outage.proxy.block(false);
+    acknowledged.expectAllIn(outage.server, "readonly.all", nginx);
 }
 
 TEST(a_worker_whose_disk_has_become_read_only_refuses_and_keeps_what_was_acknowledged)
 {
-    SmallDisk disk("64m");
-    if (!disk.mounted()) {
+    Outage outage;
+    if (!outage.disk.mounted()) {
         skip();
     }
-    auto& server = RabbitMq::share();
-    Proxy proxy(server.port());
-    proxy.block(true);
-    auto options = withSpool(proxy.url(), disk.path(), "remounted");
+    auto options = withSpool(outage.proxy.url(), outage.disk.path(), "remounted");
     options.expectedErrors = {"exited on signal 9"};
     const Nginx nginx(options);
     Acknowledged acknowledged;
@@ -285,7 +282,7 @@ TEST(a_worker_whose_disk_has_become_read_only_refuses_and_keeps_what_was_acknowl
     eventually(
         [&] {
             try {
-                disk.setReadOnly(true);
+                outage.disk.setReadOnly(true);
                 return true;
             } catch (const std::exception&) {
                 return false;
@@ -296,11 +293,11 @@ TEST(a_worker_whose_disk_has_become_read_only_refuses_and_keeps_what_was_acknowl
     awaitRefusal(nginx, acknowledged, 100);
     expectEqual(acknowledged.count(), 20U);
     expectRefused(nginx);
-    disk.setReadOnly(false);
+    outage.disk.setReadOnly(false);
     eventually([&] { return post(nginx.url("/pub/room"), "x").status == 202; }, "it takes events again");
     acknowledged.store(nginx, 20);
-    proxy.block(false);
-    acknowledged.expectAllIn(server, "remounted.all", nginx);
+    outage.proxy.block(false);
+    acknowledged.expectAllIn(outage.server, "remounted.all", nginx);
     eventually([&] { return broker(nginx).at("spool_events").number() == 0; }, "the spool is empty");
 }
 
