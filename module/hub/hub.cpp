@@ -818,17 +818,19 @@ void Hub::postpone(std::uint64_t ticket, std::int64_t nowMs)
     pump(subscriber, nowMs);
 }
 
-// Its part of the replay, of which the first past is being answered, is the subscriber's again, as the last.
-Replay& Hub::takeUp(Subscription& postponed)
+// Its part of the replay is the subscriber's again, as the last. Returns the place of its first past, the one that is being
+// answered.
+std::size_t Hub::takeUp(Subscription& postponed)
 {
     const auto found = postponed_.find(&postponed);
     const std::unique_ptr<Replay> waiting = std::move(found->second);
     postponed_.erase(found);
     postponed.postponed = false;
     Replay& replay = Replay::of(postponed.subscriber->replay_);
+    const std::size_t first = replay.past.size();
     replay.past.insert(replay.past.end(), waiting->past.begin(), waiting->past.end());
     replay.add(waiting->items);
-    return replay;
+    return first;
 }
 
 void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t nowMs)
@@ -840,16 +842,14 @@ void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t now
     const Asked asked = found->second;
     asked_.erase(found);
     Subscriber& subscriber = *asked.subscriber;
-    Replay& replay = asked.postponed != nullptr ? takeUp(*asked.postponed) : *subscriber.replay_;
-    if (asked.postponed == nullptr) {
-        replay.ticket = 0;
+    std::size_t at = 0;
+    if (asked.postponed != nullptr) {
+        at = takeUp(*asked.postponed);
+    } else {
+        subscriber.replay_->ticket = 0;
     }
-    const auto at = asked.postponed == nullptr
-                        ? replay.past.begin()
-                        : std::find_if(replay.past.begin(), replay.past.end(), [&](const Replay::Past& one) {
-                              return one.subscription == asked.postponed;
-                          });
-    Replay::Past& past = *at;
+    Replay& replay = *subscriber.replay_;
+    Replay::Past& past = replay.past[at];
     Subscription& subscription = *past.subscription;
     if (part.lost && past.promised) {
         announceGap(subscription);
@@ -865,7 +865,7 @@ void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t now
     past.after = std::max(past.after, part.reached);
     subscription.lastOffset = std::max(subscription.lastOffset, std::min(past.after, past.until));
     if (part.end) {
-        replay.past.erase(at);
+        replay.past.erase(replay.past.begin() + static_cast<std::ptrdiff_t>(at));
     }
     if (some) {
         finishTurn(); // and its socket asks for more when it has taken that

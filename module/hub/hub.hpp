@@ -217,7 +217,7 @@ private:
     void forgetHistory(Subscription& subscription);
     void forgetPostponed(Subscription& subscription);
     void forgetTicket(std::uint64_t ticket);
-    Replay& takeUp(Subscription& postponed);
+    std::size_t takeUp(Subscription& postponed);
     static bool isBehind(const Subscription& subscription);
 
     std::vector<LogState> logs_;
