@@ -38,6 +38,7 @@ target_include_directories(ngx_http_realtime_module SYSTEM PRIVATE
     ${NGINX_SOURCE}/src/event/quic ${NGINX_SOURCE}/src/os/unix ${NGINX_SOURCE}/src/http
     ${NGINX_SOURCE}/src/http/modules ${NGINX_SOURCE}/src/http/v2 ${NGINX_SOURCE}/src/http/v3 ${NGINX_OBJS})
 target_link_libraries(ngx_http_realtime_module PRIVATE realtime_core)
+precompile_headers(ngx_http_realtime_module $<$<COMPILE_LANGUAGE:CXX>:${CMAKE_CURRENT_SOURCE_DIR}/nginx/ngx.hpp>)
 # nginx opens modules RTLD_GLOBAL: nothing but what it looks up may be visible to other modules.
 set(exports ${CMAKE_CURRENT_SOURCE_DIR}/nginx/exports.map)
 target_link_options(ngx_http_realtime_module PRIVATE -Wl,--version-script=${exports} -Wl,-z,relro -Wl,-z,now)
