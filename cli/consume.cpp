@@ -4,7 +4,7 @@
 #include "errors.hpp"
 #include "output.hpp"
 
-#include "broker/sqlite_link.hpp"
+#include "broker/sqlite/sqlite_link.hpp"
 
 #include <algorithm>
 #include <deque>
@@ -83,7 +83,7 @@ private:
 
     void onStored(std::uint64_t) override { --waiting_; }
     void onFailed(std::uint64_t) override {} // SQLite refuses no single event
-    void onNote(BrokerNote::Level, std::string text, std::string_view) override { complain(text); }
+    void onNote(Note::Level, std::string text, std::string_view) override { complain(text); }
 
     BrokerConfig config_;
     SqliteLink link_;

@@ -1,7 +1,7 @@
 #include "broker/broker.hpp"
 
+#include "base/thread/signals_blocked.hpp"
 #include "broker/broker_loop.hpp"
-#include "broker/signals_blocked.hpp"
 
 #include <pthread.h>
 #include <stdexcept>
@@ -37,7 +37,7 @@ const char* toString(BrokerState state)
 }
 
 struct Broker::Shared {
-    Shared(const BrokerConfig& config, BrokerWakeUp& wakeUp, LinkFactory links)
+    Shared(const BrokerConfig& config, LoopWakeUp& wakeUp, LinkFactory links)
         : common(config), loop(config, common, wakeUp, std::move(links))
     {
     }
@@ -53,13 +53,13 @@ struct Broker::Shared {
     std::uint64_t offeredEvents = 0, offeredBytes = 0, refused = 0;
     std::uint64_t tokensOut = 0;    // completions not taken yet, those to come included
     std::uint64_t refusedInRow = 0; // since an event was taken
-    std::vector<BrokerNote> notes;  // of the event loop's side
+    std::vector<Note> notes;        // of the event loop's side
     std::string lastError;
 };
 
-Broker::Broker(BrokerConfig config, BrokerWakeUp& wakeUp) : Broker(std::move(config), wakeUp, makeLink) {}
+Broker::Broker(BrokerConfig config, LoopWakeUp& wakeUp) : Broker(std::move(config), wakeUp, makeLink) {}
 
-Broker::Broker(BrokerConfig config, BrokerWakeUp& wakeUp, LinkFactory links)
+Broker::Broker(BrokerConfig config, LoopWakeUp& wakeUp, LinkFactory links)
     : config_(std::move(config)), shared_(std::make_unique<Shared>(config_, wakeUp, std::move(links)))
 {
     if (config_.servers.empty()) {
@@ -133,7 +133,7 @@ void Broker::refused(Offer answer)
     } else {
         text += spooled ? "neither broker nor spool takes events" : "the store takes no events";
     }
-    shared_->notes.push_back({BrokerNote::Level::Error, text + ": events for it are refused"});
+    shared_->notes.push_back({Note::Level::Error, text + ": events for it are refused"});
 }
 
 // Not before there is room for more than a few, or a full spool would be told of with each event that leaves it.
@@ -148,8 +148,8 @@ void Broker::noteAdmitted()
                       (config_.spool.directory.empty() || now.spoolBytes <= config_.spool.maxBytes / 10 * 9);
     if (room) {
         shared_->notes.push_back(
-            {BrokerNote::Level::Notice, "broker \"" + config_.name + "\": takes events again; " +
-                                            std::to_string(shared_->refusedInRow) + " were refused"});
+            {Note::Level::Notice, "broker \"" + config_.name + "\": takes events again; " +
+                                      std::to_string(shared_->refusedInRow) + " were refused"});
         shared_->refusedInRow = 0;
     }
 }
@@ -210,19 +210,19 @@ void Broker::takeCompletions(std::vector<Completion>& out)
     }
 }
 
-void Broker::takeNotes(std::vector<BrokerNote>& out)
+void Broker::takeNotes(std::vector<Note>& out)
 {
     shared_->common.told.exchange(false, std::memory_order_acq_rel);
     const auto now = stats();
     if (now.state == BrokerState::Up && !now.spoolFailed && shared_->refusedInRow == 0) {
         shared_->lastError.clear();
     }
-    BrokerNote note;
+    Note note;
     while (shared_->common.notes.pop(note)) {
         shared_->notes.push_back(std::move(note));
     }
     for (auto& fresh : shared_->notes) {
-        if (fresh.level == BrokerNote::Level::Error) {
+        if (fresh.level == Note::Level::Error) {
             shared_->lastError = fresh.text;
         }
         out.push_back(std::move(fresh));

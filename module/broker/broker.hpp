@@ -21,6 +21,8 @@
 //            else LogPatience); when memory is half full; and when the process stops. It is erased after its confirm.
 #pragma once
 
+#include "base/thread/note.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -68,7 +70,7 @@ struct QueueConfig {
     std::vector<QueueArgument> arguments = {};
 };
 
-// Where events wait durably while the broker is away (broker/spool.hpp).
+// Where events wait durably while the broker is away (broker/spool/spool.hpp).
 struct SpoolConfig {
     std::string directory;               // absolute; empty: none
     std::uint64_t maxBytes = 1ULL << 30; // of events, this process's share
@@ -89,7 +91,7 @@ struct BrokerConfig {
     std::chrono::milliseconds drain{1'000}; // for the destructor
     std::string node;                       // header `node`: host name and the like
     SpoolConfig spool;
-    bool cluster = false;    // nodes that share the exchange act as one: see broker/peer_feed.hpp
+    bool cluster = false;    // nodes that share the exchange act as one: see broker/amqp/peer_feed.hpp
     std::string clusterNode; // this one's name; empty: one is made of `node`
 };
 
@@ -118,14 +120,6 @@ struct Completion {
     bool stored = false; // false: not by the time of shutdown, or its spool file was lost
 };
 
-// For the error log: how bad, and a sentence. Repeats are counted and summarised by the thread, not repeated.
-struct BrokerNote {
-    enum class Level { Info, Notice, Warn, Error };
-    Level level = Level::Info;
-    std::string text;
-};
-inline constexpr std::size_t MaxBrokerNotes = 64; // that wait for the event loop; further ones are dropped
-
 // From good to bad.
 enum class BrokerState : std::uint32_t { Up, Connecting, Blocked, Down };
 const char* toString(BrokerState state);
@@ -140,15 +134,6 @@ struct BrokerStats {
     bool spoolFailed = false;                      // it cannot be used now
 };
 
-// How the thread tells the event loop that completions or notes wait. Called on the broker's thread.
-class BrokerWakeUp {
-public:
-    virtual void wake() = 0;
-
-protected:
-    ~BrokerWakeUp() = default;
-};
-
 class Link;
 class LinkOwner;
 using LinkFactory =
@@ -156,8 +141,8 @@ using LinkFactory =
 
 class Broker {
 public:
-    Broker(BrokerConfig config, BrokerWakeUp& wakeUp);
-    Broker(BrokerConfig config, BrokerWakeUp& wakeUp,
+    Broker(BrokerConfig config, LoopWakeUp& wakeUp);
+    Broker(BrokerConfig config, LoopWakeUp& wakeUp,
            LinkFactory links); // another store than the servers' (tests)
     ~Broker();
     Broker(const Broker&) = delete;
@@ -180,10 +165,10 @@ public:
     void refused(Offer answer);
 
     // Appends what has come back since the last call; in the order of completion. Completions that nobody takes
-    // count against maxQueuedEvents too. BrokerWakeUp::wake() is called once for all that waits at a time: take both
+    // count against maxQueuedEvents too. LoopWakeUp::wake() is called once for all that waits at a time: take both
     // after it.
     void takeCompletions(std::vector<Completion>& out);
-    void takeNotes(std::vector<BrokerNote>& out);
+    void takeNotes(std::vector<Note>& out);
 
     // Begins what stop() does without waiting, so that several brokers can drain at the same time.
     void beginStop();

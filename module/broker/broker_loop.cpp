@@ -1,6 +1,6 @@
 #include "broker/broker_loop.hpp"
 
-#include "broker/poll_timeout.hpp"
+#include "base/thread/poll_timeout.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -49,8 +49,8 @@ OwnFd makeEventFd()
 } // namespace
 
 BrokerShared::BrokerShared(const BrokerConfig& config)
-    : offers(config.maxQueuedEvents), completions(config.maxQueuedEvents), notes(MaxBrokerNotes),
-      spent(MaxSpent), wakeFd(makeEventFd())
+    : offers(config.maxQueuedEvents), completions(config.maxQueuedEvents), notes(MaxNotes), spent(MaxSpent),
+      wakeFd(makeEventFd())
 {
 }
 
@@ -63,10 +63,10 @@ void BrokerShared::rouse()
     }
 }
 
-BrokerLoop::BrokerLoop(const BrokerConfig& config, BrokerShared& shared, BrokerWakeUp& wakeUp,
+BrokerLoop::BrokerLoop(const BrokerConfig& config, BrokerShared& shared, LoopWakeUp& wakeUp,
                        LinkFactory factory)
     : config_(config), shared_(shared), wakeUp_(wakeUp), factory_(std::move(factory)),
-      notes_([this](BrokerNote note) {
+      notes_([this](Note note) {
           if (!shared_.notes.push(std::move(note))) {
               ++droppedNotes_;
           }
@@ -227,7 +227,7 @@ void BrokerLoop::turnLink(Time now)
     }
     if (!isUp(before)) {
         upSince_ = now;
-        notes_.add(BrokerNote::Level::Notice, named("connected"), now);
+        notes_.add(Note::Level::Notice, named("connected"), now);
         if (everUp_) {
             shared_.reconnects.fetch_add(1, std::memory_order_relaxed);
         }
@@ -244,7 +244,7 @@ void BrokerLoop::turnLink(Time now)
 void BrokerLoop::breakLink(Time now, const LinkFault& fault)
 {
     const bool lasting = fault.lasting; // it goes with the link
-    notes_.add(BrokerNote::Level::Error, named(fault.text), now);
+    notes_.add(Note::Level::Error, named(fault.text), now);
     setState(BrokerState::Down);
     // A file has no other end that might come back by itself: say no now rather than fill the queue.
     if (config_.servers[server_].scheme == BrokerServer::Scheme::Sqlite) {
@@ -344,7 +344,7 @@ void BrokerLoop::endRetryRound()
     }
 }
 
-void BrokerLoop::onNote(BrokerNote::Level level, std::string text, std::string_view kind)
+void BrokerLoop::onNote(Note::Level level, std::string text, std::string_view kind)
 {
     notes_.add(level, named(text), LinkClock::now(), kind);
 }
@@ -425,7 +425,7 @@ void BrokerLoop::finish()
     }
     notes_.flush();
     if (lost > 0) {
-        notes_.add(BrokerNote::Level::Error,
+        notes_.add(Note::Level::Error,
                    "broker \"" + config_.name + "\": " + std::to_string(lost) +
                        " events could not be stored in the time for stopping and are lost",
                    now);
@@ -437,8 +437,8 @@ void BrokerLoop::finish()
 void BrokerLoop::report()
 {
     if (droppedNotes_ > 0) {
-        BrokerNote note{BrokerNote::Level::Warn, "broker \"" + config_.name + "\": " +
-                                                     std::to_string(droppedNotes_) + " notes were left out"};
+        Note note{Note::Level::Warn, "broker \"" + config_.name + "\": " + std::to_string(droppedNotes_) +
+                                         " notes were left out"};
         if (shared_.notes.push(std::move(note))) {
             droppedNotes_ = 0;
         }

@@ -13,13 +13,13 @@
 #pragma once
 
 #include "base/own_fd.hpp"
-#include "broker/backoff.hpp"
+#include "base/thread/backoff.hpp"
+#include "base/thread/note_book.hpp"
+#include "base/thread/spsc_queue.hpp"
 #include "broker/broker.hpp"
 #include "broker/link.hpp"
-#include "broker/note_book.hpp"
-#include "broker/pending_event.hpp"
-#include "broker/spool.hpp"
-#include "broker/spsc_queue.hpp"
+#include "broker/spool/pending_event.hpp"
+#include "broker/spool/spool.hpp"
 
 #include <atomic>
 #include <deque>
@@ -45,7 +45,7 @@ struct BrokerShared {
 
     SpscQueue<std::unique_ptr<PendingEvent>> offers;
     SpscQueue<Completion> completions;              // at least as long as there can be tokens: never full
-    SpscQueue<BrokerNote> notes;                    // full: notes are dropped and counted
+    SpscQueue<Note> notes;                          // full: notes are dropped and counted
     SpscQueue<std::unique_ptr<PendingEvent>> spent; // back, to be filled again; full: they are freed
     OwnFd wakeFd;
 
@@ -70,7 +70,7 @@ public:
     static constexpr std::chrono::milliseconds StoredPatience{100}; // if a completion waits for it
     static constexpr std::chrono::milliseconds LogPatience{1'000};
 
-    BrokerLoop(const BrokerConfig& config, BrokerShared& shared, BrokerWakeUp& wakeUp, LinkFactory factory);
+    BrokerLoop(const BrokerConfig& config, BrokerShared& shared, LoopWakeUp& wakeUp, LinkFactory factory);
 
     // The thread's body: returns once stopAt is set and everything is stored or its time has come.
     void run();
@@ -81,7 +81,7 @@ private:
 
     void onStored(std::uint64_t handle) override;
     void onFailed(std::uint64_t handle) override;
-    void onNote(BrokerNote::Level level, std::string text, std::string_view kind) override;
+    void onNote(Note::Level level, std::string text, std::string_view kind) override;
 
     bool step(Time now); // false: done
     bool noticeStop(Time now);
@@ -134,7 +134,7 @@ private:
 
     const BrokerConfig& config_;
     BrokerShared& shared_;
-    BrokerWakeUp& wakeUp_;
+    LoopWakeUp& wakeUp_;
     LinkFactory factory_;
     NoteBook notes_;
 

@@ -8,12 +8,12 @@
 #pragma once
 
 #include "base/own_fd.hpp"
-#include "broker/backoff.hpp"
+#include "base/thread/backoff.hpp"
+#include "base/thread/note_book.hpp"
+#include "base/thread/poll_timeout.hpp"
+#include "base/thread/signals_blocked.hpp"
+#include "base/thread/spsc_queue.hpp"
 #include "broker/link.hpp"
-#include "broker/note_book.hpp"
-#include "broker/poll_timeout.hpp"
-#include "broker/signals_blocked.hpp"
-#include "broker/spsc_queue.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -72,9 +72,9 @@ public:
     bool up() const { return up_.load(std::memory_order_relaxed); } // for display
     // The event loop's, which calls it before it takes what has come.
     void heard() { told_.exchange(false, std::memory_order_acq_rel); }
-    void takeNotes(std::vector<BrokerNote>& out)
+    void takeNotes(std::vector<Note>& out)
     {
-        BrokerNote note;
+        Note note;
         while (notes_.pop(note)) {
             out.push_back(std::move(note));
         }
@@ -84,10 +84,9 @@ protected:
     using Time = LinkClock::time_point;
 
     // `who` begins its notes.
-    ConsumerThread(const BrokerConfig& config, BrokerWakeUp& wakeUp, std::string who)
+    ConsumerThread(const BrokerConfig& config, LoopWakeUp& wakeUp, std::string who)
         : config_(config), wakeUp_(wakeUp), who_(std::move(who)),
-          wakeFd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), notes_(MaxBrokerNotes),
-          noteBook_([this](BrokerNote note) {
+          wakeFd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), notes_(MaxNotes), noteBook_([this](Note note) {
               if (notes_.push(std::move(note))) {
                   tell();
               }
@@ -142,7 +141,7 @@ protected:
         }
     }
 
-    void note(BrokerNote::Level level, const std::string& text, std::string_view kind = {})
+    void note(Note::Level level, const std::string& text, std::string_view kind = {})
     {
         noteBook_.add(level, who_ + ", " + config_.servers[server_].display() + ": " + text, LinkClock::now(),
                       kind);
@@ -197,7 +196,7 @@ private:
     void breakLink(Time now, const LinkFault& fault)
     {
         const bool lasting = fault.lasting;
-        note(BrokerNote::Level::Error, fault.text);
+        note(Note::Level::Error, fault.text);
         link_.reset();
         state_ = LinkState::Broken;
         onDown();
@@ -223,10 +222,10 @@ private:
         }
     }
 
-    BrokerWakeUp& wakeUp_;
+    LoopWakeUp& wakeUp_;
     const std::string who_;
     OwnFd wakeFd_;
-    SpscQueue<BrokerNote> notes_;
+    SpscQueue<Note> notes_;
     std::atomic<bool> told_{false}; // exchanges only, see BrokerShared
     std::atomic<bool> up_{false};
     std::atomic<bool> stopping_{false};

@@ -28,7 +28,7 @@ public:
     virtual void onStored(std::uint64_t handle) = 0; // durable in the store; once for each handle
     virtual void onFailed(std::uint64_t handle) = 0; // refused by the store; to be sent again later
     // Notes of one `kind` (empty: of one text) are summarised if they come often.
-    virtual void onNote(BrokerNote::Level level, std::string text, std::string_view kind = {}) = 0;
+    virtual void onNote(Note::Level level, std::string text, std::string_view kind = {}) = 0;
 
 protected:
     ~LinkOwner() = default;

@@ -1,6 +1,6 @@
-#include "broker/amqp_link.hpp"
+#include "broker/amqp/amqp_link.hpp"
 #include "broker/link.hpp"
-#include "broker/sqlite_link.hpp"
+#include "broker/sqlite/sqlite_link.hpp"
 
 namespace realtime {
 

@@ -2,7 +2,7 @@
 // subscribers and members is part of all counts and lists.
 //
 // Thread     the event loop.
-// Who        every worker has one. RabbitMQ hands what comes to one of them at a time (broker/peer_link.hpp); and one at a
+// Who        every worker has one. RabbitMQ hands what comes to one of them at a time (broker/amqp/peer_link.hpp); and one at a
 //            time speaks for the node (SharedLog::lead()): it compares what the log says of the node with what it has
 //            told, SweepPause apart, and tells the difference.
 // Which      channels whose rule names the broker with `cluster on`; all other channels are this node's own.
@@ -16,7 +16,7 @@
 #include "nginx/ngx.hpp"
 
 #include "app/app.hpp"
-#include "broker/peer_feed.hpp"
+#include "broker/amqp/peer_feed.hpp"
 #include "log/shared_log.hpp"
 #include "wire/cluster_message.hpp"
 
@@ -43,7 +43,7 @@ public:
     // Takes what has come from other nodes. Called when the thread has said that there is something.
     void take();
     void tick(); // now and then
-    void takeNotes(std::vector<BrokerNote>& out) { feed_.takeNotes(out); }
+    void takeNotes(std::vector<Note>& out) { feed_.takeNotes(out); }
 
     // On the other nodes.
     void terminate(const App& app, std::string_view userId);

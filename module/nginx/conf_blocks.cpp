@@ -7,7 +7,7 @@
 #include "nginx/str.hpp"
 
 #include "base/siphash.hpp"
-#include "broker/webhook_sender.hpp"
+#include "webhook/webhook_sender.hpp"
 #include "wire/accept.hpp"
 
 #include <algorithm>

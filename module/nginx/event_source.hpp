@@ -72,7 +72,7 @@ private:
 };
 
 // How the brokers' threads call the event loop. wake() is theirs, the rest is the loop's.
-class BrokerEvents final : public BrokerWakeUp {
+class BrokerEvents final : public LoopWakeUp {
 public:
     BrokerEvents();
     ~BrokerEvents();

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "app/publisher.hpp"
-#include "broker/incoming_message.hpp"
+#include "broker/amqp/incoming_message.hpp"
 #include "nginx/conf.hpp"
 
 #include <cstddef>

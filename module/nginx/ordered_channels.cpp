@@ -580,7 +580,7 @@ void OrderedChannels::answer(const StreamAnswer& answer)
     worker_.hub().supply(answer.ticket, part, Worker::nowMs());
 }
 
-void OrderedChannels::takeNotes(std::vector<BrokerNote>& out)
+void OrderedChannels::takeNotes(std::vector<Note>& out)
 {
     for (const auto& stream : streams_) {
         stream->reader->takeNotes(out);

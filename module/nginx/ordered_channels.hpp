@@ -15,7 +15,7 @@
 
 #include "app/app.hpp"
 #include "app/publisher.hpp"
-#include "broker/stream_reader.hpp"
+#include "broker/amqp/stream_reader.hpp"
 #include "hub/history_source.hpp"
 #include "hub/hub.hpp"
 
@@ -40,7 +40,7 @@ public:
     // Takes what has come. Called when a thread has said that there is something.
     void take();
     void tick(); // now and then
-    void takeNotes(std::vector<BrokerNote>& out);
+    void takeNotes(std::vector<Note>& out);
 
     // The event was queued: AckWaiter::placed() and one AckWaiter::stored() follow for the token, when it is in the log.
     void expect(const App& app, std::string_view channel, const Published& published, std::uint64_t token);

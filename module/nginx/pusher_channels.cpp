@@ -429,7 +429,7 @@ const App* PusherChannels::appOf(std::string_view id) const
     return app == nullptr ? nullptr : &app->app;
 }
 
-void PusherChannels::takeNotes(std::vector<BrokerNote>& out)
+void PusherChannels::takeNotes(std::vector<Note>& out)
 {
     if (sender_ != nullptr) {
         sender_->takeNotes(out);

@@ -11,8 +11,8 @@
 #include "nginx/ngx.hpp"
 
 #include "app/app.hpp"
-#include "broker/webhook_sender.hpp"
 #include "hub/hub.hpp"
+#include "webhook/webhook_sender.hpp"
 
 #include <deque>
 #include <map>
@@ -76,7 +76,7 @@ public:
     void tick();
 
     const WebhookSender* webhooks() const { return sender_.get(); }
-    void takeNotes(std::vector<BrokerNote>& out);
+    void takeNotes(std::vector<Note>& out);
     void stop(); // tells the counts that wait, and sends what is queued, bounded
 
     static std::string userChannel(std::string_view userId);

@@ -439,10 +439,10 @@ void Worker::onBrokerEvent()
 
 void Worker::logNotes()
 {
-    std::vector<BrokerNote> notes;
+    std::vector<Note> notes;
     for (NamedBroker& one : brokers_) {
         one.broker->takeNotes(notes);
-        for (const BrokerNote& note : notes) {
+        for (const Note& note : notes) {
             log("broker \"" + one.name + '"', note);
         }
         notes.clear();
@@ -453,19 +453,19 @@ void Worker::logNotes()
     if (ordered_ != nullptr) {
         ordered_->takeNotes(notes);
     }
-    for (const BrokerNote& note : notes) {
+    for (const Note& note : notes) {
         log("broker", note);
     }
     notes.clear();
     if (pusherChannels_ != nullptr) {
         pusherChannels_->takeNotes(notes);
     }
-    for (const BrokerNote& note : notes) {
+    for (const Note& note : notes) {
         log("webhook", note);
     }
 }
 
-void Worker::log(std::string_view source, const BrokerNote& note)
+void Worker::log(std::string_view source, const Note& note)
 {
     constexpr std::array<ngx_uint_t, 4> Levels{NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_LOG_ERR};
     ngx_str_t name = borrow(source);

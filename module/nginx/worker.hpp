@@ -150,7 +150,7 @@ private:
     void publishHubStats();
     void publishWebhookStats();
     void logNotes();
-    void log(std::string_view source, const BrokerNote& note);
+    void log(std::string_view source, const Note& note);
     ngx_msec_t tickInterval() const;
 
     ngx_cycle_t* cycle_;

@@ -1,7 +1,7 @@
 // The AMQP store against peers that RabbitMQ never is: silent, rude, wrong; and against a scripted broker that refuses,
 // returns, blocks, falls silent. What a real RabbitMQ does is tests/integration/broker_amqp_test.cpp's.
 
-#include "broker/amqp_codec.hpp"
+#include "broker/amqp/amqp_codec.hpp"
 #include "broker_testing.hpp"
 
 #include <arpa/inet.h>

@@ -2,7 +2,7 @@
 
 #include "broker_testing.hpp"
 
-#include "broker/spool.hpp"
+#include "broker/spool/spool.hpp"
 
 #include <algorithm>
 #include <csignal>

@@ -30,7 +30,7 @@ inline void eventually(const char* what, const std::function<bool()>& holds,
     }
 }
 
-struct CountingWakeUp final : BrokerWakeUp {
+struct CountingWakeUp final : LoopWakeUp {
     std::atomic<int> count{0};
     void wake() override { ++count; }
 };
@@ -66,7 +66,7 @@ struct Loop {
     void take()
     {
         broker.takeCompletions(completions);
-        std::vector<BrokerNote> fresh;
+        std::vector<Note> fresh;
         broker.takeNotes(fresh);
         for (auto& note : fresh) {
             notes.push_back(std::move(note.text));

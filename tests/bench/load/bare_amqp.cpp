@@ -2,7 +2,7 @@
 
 #include "load/broker_load.hpp"
 
-#include "broker/peer_link.hpp"
+#include "broker/amqp/peer_link.hpp"
 
 #if __has_include(<rabbitmq-c/tcp_socket.h>)
 #include <rabbitmq-c/tcp_socket.h>

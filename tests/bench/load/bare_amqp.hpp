@@ -5,7 +5,7 @@
 // Errors     std::runtime_error: whatever does not go as planned spoils the measurement.
 #pragma once
 
-#include "broker/amqp_codec.hpp"
+#include "broker/amqp/amqp_codec.hpp"
 #include "broker/broker.hpp"
 
 #include <chrono>

@@ -19,7 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // The event loop's side: sleeps until the broker has something to tell.
-class Waiter final : public BrokerWakeUp {
+class Waiter final : public LoopWakeUp {
 public:
     void wake() override
     {
@@ -42,10 +42,10 @@ private:
 
 void printNotes(Broker& broker)
 {
-    std::vector<BrokerNote> notes;
+    std::vector<Note> notes;
     broker.takeNotes(notes);
     for (const auto& note : notes) {
-        if (note.level >= BrokerNote::Level::Error) {
+        if (note.level >= Note::Level::Error) {
             std::fprintf(stderr, "%s\n", note.text.c_str());
         }
     }
