@@ -185,6 +185,7 @@ std::string renderJson(const StatusFigures& figures)
     std::string out;
     {
         JsonObject root(out);
+        root.text("version", REALTIME_VERSION);
         root.number("time_ms", static_cast<std::uint64_t>(figures.nowMs));
         root.number("generation", figures.generation);
         root.number("workers", figures.workers.size());

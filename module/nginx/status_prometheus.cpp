@@ -224,6 +224,8 @@ void exposeBrokers(Exposition& out, const StatusFigures& figures)
 std::string renderPrometheus(const StatusFigures& figures)
 {
     Exposition out;
+    out.family("build_info", "gauge", "Always 1; its label is the version of the module");
+    out.sample(1, {{"version", REALTIME_VERSION}});
     exposeWorkers(out, figures);
     out.family("connections", "gauge", "Open connections");
     for (const Transport& transport : Transports) {
