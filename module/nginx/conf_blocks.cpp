@@ -1,7 +1,7 @@
 // The blocks realtime_broker, realtime_app and channels. Every mistake becomes one line with file and line number.
 #include "nginx/conf.hpp"
 
-#include "nginx/counters.hpp"
+#include "node/counters.hpp"
 #include "nginx/endpoint_identity.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/str.hpp"

@@ -2,7 +2,7 @@
 
 #include "nginx/guard.hpp"
 #include "nginx/handover.hpp"
-#include "nginx/pusher_channels.hpp"
+#include "node/pusher_channels.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/worker.hpp"
 

@@ -2,8 +2,8 @@
 
 #include "nginx/guard.hpp"
 
+#include <array>
 #include <stdexcept>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 namespace realtime {
@@ -107,43 +107,27 @@ void EventSource::run(ngx_event_t* event)
     guardVoid(ngx_cycle->log, self->body_);
 }
 
-namespace {
-
-void signalFd(int fd)
+std::int64_t NginxEventLoop::nowMs() const
 {
-    std::uint64_t one = 1;
-    // It fails only if the count is full (EAGAIN), and then the reader is awake anyway.
-    [[maybe_unused]] ssize_t written = write(fd, &one, sizeof(one));
+    ngx_time_t* now = ngx_timeofday();
+    return static_cast<std::int64_t>(now->sec) * 1000 + static_cast<std::int64_t>(now->msec);
 }
 
-} // namespace
-
-void LogWakeUp::wake(std::uint32_t slot)
+void NginxEventLoop::log(const Note& note)
 {
-    signalFd(log_.wakeFd(slot));
+    constexpr std::array<ngx_uint_t, 4> Levels{NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_LOG_ERR};
+    ngx_log_error(Levels[static_cast<std::size_t>(note.level)], ngx_cycle->log, 0, "realtime: %s",
+                  note.text.c_str());
 }
 
-BrokerEvents::BrokerEvents() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC))
+std::unique_ptr<EventLoop::Task> NginxEventLoop::task(std::function<void()> body)
 {
-    if (fd_ == -1) {
-        throw std::runtime_error("eventfd() failed");
-    }
+    return std::make_unique<Callback>(std::move(body));
 }
 
-BrokerEvents::~BrokerEvents()
+std::unique_ptr<EventLoop::Watch> NginxEventLoop::watch(int fd, std::function<void()> body)
 {
-    source_.reset();
-    close(fd_);
-}
-
-void BrokerEvents::watch(std::function<void()> body)
-{
-    source_ = std::make_unique<EventSource>(fd_, std::move(body));
-}
-
-void BrokerEvents::wake()
-{
-    signalFd(fd_);
+    return std::make_unique<EventSource>(fd, std::move(body));
 }
 
 } // namespace realtime

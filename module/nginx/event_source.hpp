@@ -3,33 +3,26 @@
 
 #include "nginx/ngx.hpp"
 
-#include "broker/broker.hpp"
-#include "log/shared_log.hpp"
+#include "node/event_loop.hpp"
 
 #include <functional>
+#include <memory>
 
 namespace realtime {
 
-// Is it so long ago? By nginx's clock, which wraps around.
-inline bool elapsed(ngx_msec_t since, ngx_msec_t pause)
-{
-    return static_cast<ngx_msec_int_t>(ngx_current_msec - since - pause) >= 0;
-}
-
 // A function that the event loop calls: after a time, at the end of the turn, or in the next one. Not movable, since
 // nginx holds its address. An exception in it is logged.
-class Callback {
+class Callback final : public EventLoop::Task {
 public:
     explicit Callback(std::function<void()> body);
-    ~Callback();
+    ~Callback() override;
     Callback(const Callback&) = delete;
     Callback& operator=(const Callback&) = delete;
 
-    // `holdsExit`: a worker that is shutting down waits for it.
-    void after(ngx_msec_t delay, bool holdsExit = false);
-    void atTurnEnd();  // once everything that this turn of the loop has brought in was handled
-    void inNextTurn(); // after the sockets had their turn
-    void cancel();
+    void after(ngx_msec_t delay, bool holdsExit = false) override;
+    void atTurnEnd() override;
+    void inNextTurn() override;
+    void cancel() override;
 
 private:
     static void run(ngx_event_t* event);
@@ -41,7 +34,7 @@ private:
 
 // Watches a descriptor for something to read. Does not own it: both generations of a reload hold those that wake
 // workers.
-class EventSource {
+class EventSource final : public EventLoop::Watch {
 public:
     enum class Kind {
         Counter, // an eventfd: read here, where that is needed
@@ -49,7 +42,7 @@ public:
     };
     // Throws std::runtime_error if nginx has no free connection or the event cannot be added.
     EventSource(int fd, std::function<void()> body, Kind kind = Kind::Counter);
-    ~EventSource();
+    ~EventSource() override;
     EventSource(const EventSource&) = delete;
     EventSource& operator=(const EventSource&) = delete;
 
@@ -61,27 +54,15 @@ private:
     ngx_connection_t* connection_;
 };
 
-// Wakes the workers that sleep on the slots of one log.
-class LogWakeUp final : public WakeUp {
+// nginx's event loop, for what is not nginx's. Has no state of its own.
+class NginxEventLoop final : public EventLoop {
 public:
-    explicit LogWakeUp(SharedLog log) : log_(log) {}
-    void wake(std::uint32_t slot) override;
-
-private:
-    SharedLog log_;
-};
-
-// How the brokers' threads call the event loop. wake() is theirs, the rest is the loop's.
-class BrokerEvents final : public LoopWakeUp {
-public:
-    BrokerEvents();
-    ~BrokerEvents();
-    void watch(std::function<void()> body);
-    void wake() override;
-
-private:
-    int fd_;
-    std::unique_ptr<EventSource> source_;
+    std::int64_t nowMs() const override; // by nginx's cached time
+    Msec ticks() const override { return ngx_current_msec; }
+    bool exiting() const override { return ngx_exiting != 0; }
+    void log(const Note& note) override;
+    std::unique_ptr<Task> task(std::function<void()> body) override;
+    std::unique_ptr<Watch> watch(int fd, std::function<void()> body) override;
 };
 
 } // namespace realtime

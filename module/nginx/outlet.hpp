@@ -8,7 +8,7 @@
 #include "nginx/ngx.hpp"
 
 #include "hub/subscriber.hpp"
-#include "nginx/counters.hpp"
+#include "node/counters.hpp"
 #include "nginx/idle_list.hpp"
 
 #include <string_view>

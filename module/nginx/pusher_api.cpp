@@ -1,10 +1,10 @@
 // realtime_pusher api: the REST API of the Pusher protocol. What is asked and how it is answered is in
 // wire/pusher_rest; this carries it out.
 #include "nginx/body.hpp"
-#include "nginx/cluster.hpp"
+#include "node/cluster.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/guard.hpp"
-#include "nginx/pusher_channels.hpp"
+#include "node/pusher_channels.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"

@@ -3,7 +3,7 @@
 #include "nginx/framed_connection.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/handshake.hpp"
-#include "nginx/pusher_channels.hpp"
+#include "node/pusher_channels.hpp"
 #include "nginx/rate_limit.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"

@@ -15,7 +15,7 @@
 #include "nginx/publish.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
-#include "nginx/status_figures.hpp"
+#include "node/status_figures.hpp"
 #include "nginx/str.hpp"
 #include "nginx/subscribe.hpp"
 #include "nginx/worker.hpp"

@@ -1,7 +1,7 @@
 #include "nginx/status_feed.hpp"
 
 #include "nginx/outlet.hpp"
-#include "nginx/status_figures.hpp"
+#include "node/status_figures.hpp"
 #include "nginx/worker.hpp"
 
 #include "wire/sse.hpp"

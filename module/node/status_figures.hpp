@@ -3,8 +3,8 @@
 // Thread     the event loop.
 #pragma once
 
-#include "nginx/activity.hpp"
-#include "nginx/counters.hpp"
+#include "node/activity.hpp"
+#include "node/counters.hpp"
 
 #include "broker/broker.hpp"
 
@@ -18,7 +18,7 @@
 
 namespace realtime {
 
-class Worker;
+class Node;
 
 // The sums over all workers, dead ones included.
 class Totals {
@@ -69,7 +69,7 @@ struct StatusFigures {
     std::vector<BrokerFigures> brokers;
 };
 
-StatusFigures takeFigures(Worker& worker);
+StatusFigures takeFigures(Node& node);
 
 std::string renderJson(const StatusFigures& figures);       // one object, and a line feed
 std::string renderPrometheus(const StatusFigures& figures); // text format 0.0.4

@@ -7,11 +7,9 @@
 // Crash      what a dead worker leaves is cleaned up by another, see reap().
 #pragma once
 
-#include "nginx/event_source.hpp"
-#include "nginx/ngx.hpp"
-
 #include "app/app.hpp"
 #include "hub/hub.hpp"
+#include "node/event_loop.hpp"
 #include "webhook/webhook_sender.hpp"
 
 #include <deque>
@@ -22,16 +20,16 @@
 
 namespace realtime {
 
-class Worker;
+class Node;
 
 class PusherChannels final : private Reaper {
 public:
-    static constexpr ngx_msec_t Grace = 3000;
+    static constexpr Msec Grace = 3000;
     // Past so many subscribers a channel's count is told at most once in CountPause.
     static constexpr std::uint32_t CountEachTime = 100;
-    static constexpr ngx_msec_t CountPause = 5000;
+    static constexpr Msec CountPause = 5000;
 
-    explicit PusherChannels(Worker& worker);
+    explicit PusherChannels(Node& node);
     ~PusherChannels();
 
     // A connection has subscribed, and is answered already; `left`: one has gone, and so many are left.
@@ -84,7 +82,7 @@ public:
 
 private:
     struct Departure {
-        ngx_msec_t due;
+        Msec due;
         std::string app, channel, userId; // no user: the channel itself
         bool quiet;                       // another node sends the webhook
     };
@@ -103,17 +101,17 @@ private:
     void departDue();
     void depart(const Departure& departure);
 
-    Worker& worker_;
-    std::unique_ptr<WebhookSender> sender_; // null: no app has webhooks
-    std::deque<Departure> departures_;      // by `due`
-    Callback departing_;                    // runs while there are any
+    Node& node_;
+    std::unique_ptr<WebhookSender> sender_;      // null: no app has webhooks
+    std::deque<Departure> departures_;           // by `due`
+    std::unique_ptr<EventLoop::Task> departing_; // runs while there are any
     // Channels whose count was told a short time ago: when, and whether it has changed since.
     struct Told {
-        ngx_msec_t at;
+        Msec at;
         bool changed;
     };
     std::map<std::pair<std::string, std::string>, Told> counts_; // by app and channel
-    std::map<std::pair<std::string, std::string>, ngx_msec_t> misses_;
+    std::map<std::pair<std::string, std::string>, Msec> misses_;
     bool quietReaping_ = false;
     std::string removal_; // what onMemberGone() hands out
 };

@@ -1,7 +1,7 @@
-#include "nginx/ordered_channels.hpp"
+#include "node/ordered_channels.hpp"
 
-#include "nginx/incoming.hpp"
-#include "nginx/worker.hpp"
+#include "node/incoming.hpp"
+#include "node/node.hpp"
 
 #include "base/ascii.hpp"
 
@@ -13,7 +13,7 @@ namespace realtime {
 namespace {
 
 constexpr std::size_t MostEvents = 256; // events
-constexpr ngx_msec_t SlowAfter = 1000;  // then subscribers hear of their other channels without it
+constexpr Msec SlowAfter = 1000;        // then subscribers hear of their other channels without it
 constexpr std::int64_t ClocksMs = 2000; // RabbitMQ's may be so far ahead of ours
 constexpr std::int64_t AheadMs =
     3'600'000; // the first event of no stream was published later than that from now
@@ -26,11 +26,11 @@ std::string keyOf(std::string_view messageId)
 
 } // namespace
 
-OrderedChannels::OrderedChannels(Worker& worker) : worker_(worker), more_([this] { take(); })
+OrderedChannels::OrderedChannels(Node& node) : node_(node), more_(node.loop().task([this] { take(); }))
 {
     openStreams();
     if (any()) {
-        worker_.hub().useHistory(*this);
+        node_.hub().useHistory(*this);
     }
 }
 
@@ -41,9 +41,9 @@ OrderedChannels::~OrderedChannels()
 
 void OrderedChannels::openStreams()
 {
-    for (const auto& conf : worker_.conf().apps) {
-        for (std::size_t i = 0; i < conf->app.rules.size(); i++) {
-            const auto& route = conf->app.rules[i].stream;
+    for (const App* app : node_.config().apps) {
+        for (std::size_t i = 0; i < app->rules.size(); i++) {
+            const auto& route = app->rules[i].stream;
             if (!route) {
                 continue;
             }
@@ -52,15 +52,15 @@ void OrderedChannels::openStreams()
                 auto made = std::make_unique<Stream>();
                 made->identity = route->identity;
                 made->queue = route->queue;
-                for (const NamedBroker& one : worker_.brokers()) { // of which one is it: resolveStreams()
+                for (const NamedBroker& one : node_.brokers()) { // of which one is it: resolveStreams()
                     made->broker = one.name == route->broker ? &one.broker->config() : made->broker;
                 }
                 made->reader =
-                    std::make_unique<StreamReader>(*made->broker, route->queue, worker_.brokerEvents());
+                    std::make_unique<StreamReader>(*made->broker, route->queue, node_.threadEvents());
                 streams_.push_back(std::move(made));
                 stream = streams_.back().get();
             }
-            const std::uint32_t log = conf->app.ruleLogs[i];
+            const std::uint32_t log = app->ruleLogs[i];
             if (std::find(stream->logs.begin(), stream->logs.end(), log) == stream->logs.end()) {
                 stream->logs.push_back(log);
             }
@@ -85,7 +85,7 @@ void OrderedChannels::tick()
     if (!any()) {
         return;
     }
-    if (ngx_exiting) {
+    if (node_.loop().exiting()) {
         letGo(); // the next generation's workers take over at once
     } else {
         lead();
@@ -96,7 +96,7 @@ void OrderedChannels::tick()
 
 void OrderedChannels::lead()
 {
-    HubLog& log = worker_.hub().log(0);
+    HubLog& log = node_.hub().log(0);
     const bool leads = log.slot != SharedLog::NoSlot && log.log.lead(log.slot);
     for (const auto& stream : streams_) {
         if (leads && !stream->follows) {
@@ -121,7 +121,7 @@ void OrderedChannels::letGo()
         }
     }
     if (led) {
-        worker_.hub().log(0).log.giveUpLead(worker_.hub().log(0).slot);
+        node_.hub().log(0).log.giveUpLead(node_.hub().log(0).slot);
     }
 }
 
@@ -131,9 +131,9 @@ void OrderedChannels::follow(Stream& stream)
 {
     std::optional<std::uint64_t> from;
     stream.life = 0;
-    stream.sinceMs = Worker::nowMs();
+    stream.sinceMs = node_.now();
     for (std::uint32_t index : stream.logs) {
-        SharedLog& log = worker_.hub().log(index).log;
+        SharedLog& log = node_.hub().log(index).log;
         if (const auto next = log.streamNext(stream.identity)) {
             from = std::min(from.value_or(*next), *next);
             stream.life = std::max(stream.life, log.streamLife(stream.identity));
@@ -156,7 +156,7 @@ void OrderedChannels::beginEmpty(Stream& stream)
         return;
     }
     for (std::uint32_t index : stream.logs) {
-        SharedLog& log = worker_.hub().log(index).log;
+        SharedLog& log = node_.hub().log(index).log;
         if (!log.streamNext(stream.identity)) {
             log.beginStream(stream.identity, 0);
         }
@@ -181,13 +181,13 @@ void OrderedChannels::takeEvents(Stream& stream)
 {
     std::size_t room = ~std::size_t{0};
     for (std::uint32_t log : stream.logs) {
-        room = std::min(room, worker_.hub().log(log).log.maxRecordBytes());
+        room = std::min(room, node_.hub().log(log).log.maxRecordBytes());
     }
     std::unique_ptr<StreamEvent> last;
     std::size_t bytes = 0;
     for (std::size_t n = 0;; n++) {
         if (n == MostEvents || bytes >= room) {
-            more_.inNextTurn();
+            more_->inNextTurn();
             break;
         }
         auto event = stream.reader->take();
@@ -213,7 +213,7 @@ void OrderedChannels::settle(Stream& stream, std::unique_ptr<StreamEvent>& last)
     }
     const std::uint64_t next = last->message.number + 1;
     for (std::uint32_t log : stream.logs) {
-        worker_.hub().log(log).log.reachStream(stream.identity, stream.life + next);
+        node_.hub().log(log).log.reachStream(stream.identity, stream.life + next);
     }
     stream.reader->done(last->receipt, next);
     last.reset();
@@ -240,7 +240,7 @@ bool OrderedChannels::handle(Stream& stream, const StreamEvent& event)
     if (stream.restarts || (stream.began && !begins(stream, event.message))) {
         return false;
     }
-    if (event.message.life > stream.life && event.message.life <= streamLifeOf(Worker::nowMs() + AheadMs)) {
+    if (event.message.life > stream.life && event.message.life <= streamLifeOf(node_.now() + AheadMs)) {
         renew(stream, event.message); // others could see its first event, this node could not
     }
     append(stream, event.message);
@@ -252,7 +252,7 @@ void OrderedChannels::found(Stream& stream, std::uint64_t life)
 {
     std::optional<std::uint64_t> next;
     for (std::uint32_t index : stream.logs) {
-        next = std::max(next, worker_.hub().log(index).log.streamNext(stream.identity));
+        next = std::max(next, node_.hub().log(index).log.streamNext(stream.identity));
     }
     if (!next) {
         stream.life = life;
@@ -290,15 +290,15 @@ bool OrderedChannels::begins(Stream& stream, const IncomingMessage& message)
     const bool wasEmpty = stream.renewal == Stream::Renewal::WasEmpty;
     stream.renewal = Stream::Renewal::None;
     for (std::uint32_t index : stream.logs) {
-        SharedLog& log = worker_.hub().log(index).log;
+        SharedLog& log = node_.hub().log(index).log;
         if (lost || wasEmpty || !log.streamNext(stream.identity)) {
             log.beginStream(stream.identity, stream.life + number, stream.life);
         }
     }
     if (lost) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "realtime: the stream \"%s\" has no events from %uL to %uL any more",
-                      stream.queue.c_str(), asked, number - 1);
+        node_.loop().log({Note::Level::Warn, "the stream \"" + stream.queue + "\" has no events from " +
+                                                 std::to_string(asked) + " to " + std::to_string(number - 1) +
+                                                 " any more"});
         tear(stream);
     }
     return true;
@@ -313,27 +313,27 @@ void OrderedChannels::renew(Stream& stream, const IncomingMessage& first)
     }
     stream.renewal = Stream::Renewal::None;
     for (std::uint32_t index : stream.logs) {
-        worker_.hub().log(index).log.beginStream(stream.identity, stream.life + first.number, stream.life);
+        node_.hub().log(index).log.beginStream(stream.identity, stream.life + first.number, stream.life);
     }
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "realtime: the stream \"%s\" was deleted and made anew: what it had is lost, subscribers "
-                  "are told of a gap",
-                  stream.queue.c_str());
+    node_.loop().log(
+        {Note::Level::Error,
+         "the stream \"" + stream.queue +
+             "\" was deleted and made anew: what it had is lost, subscribers are told of a gap"});
     tear(stream);
 }
 
 void OrderedChannels::tear(const Stream& stream)
 {
-    worker_.tear([&](const App& app, std::string_view channel) {
+    node_.tear([&](const App& app, std::string_view channel) {
         return app.policyOf(channel).stream.identity == stream.identity;
     });
 }
 
 void OrderedChannels::append(Stream& stream, const IncomingMessage& message)
 {
-    auto incoming = readIncoming(worker_.conf(), message);
+    auto incoming = readIncoming(node_.config(), message);
     if (!incoming) {
-        worker_.counters().add(Counter::PeerIgnored);
+        node_.counters().add(Counter::PeerIgnored);
         return;
     }
     if (incoming->app->policyOf(message.channel).stream.identity != stream.identity) {
@@ -342,13 +342,13 @@ void OrderedChannels::append(Stream& stream, const IncomingMessage& message)
     const std::string key = keyOf(message.messageId);
     Publication& publication = incoming->publication;
     publication.idempotencyKey = key;
-    publication.timeMs = message.timeMs != 0 ? message.timeMs : Worker::nowMs();
+    publication.timeMs = message.timeMs != 0 ? message.timeMs : node_.now();
     publication.number = stream.life + message.number;
     if (message.worker && message.node == stream.broker->node) {
         publication.publisherSlot = *message.worker;
     }
-    worker_.relay(*incoming->app, publication);
-    worker_.drainSoon(); // the publisher may be this one
+    node_.relay(*incoming->app, publication);
+    node_.drainSoon(); // the publisher may be this one
 }
 
 // --- publishers -----------------------------------------------------------------------------------------------------
@@ -379,14 +379,14 @@ void OrderedChannels::tellPublishers()
         record.channel = one.channel;
         record.idempotencyKey = key;
         record.fromPeer = true;
-        record.timeMs = Worker::nowMs();
-        if (const auto appended = worker_.hub().log(one.log).log.appended(record)) {
+        record.timeMs = node_.now();
+        if (const auto appended = node_.hub().log(one.log).log.appended(record)) {
             back.emplace_back(one.token, *appended);
         }
     }
     for (const auto& [token, appended] : back) {
         forgetToken(token);
-        worker_.handedBack(token, appended.id, appended.subscribers);
+        node_.handedBack(token, appended.id, appended.subscribers);
     }
 }
 
@@ -406,11 +406,11 @@ std::uint64_t OrderedChannels::ask(const HistoryRequest& request)
     asked.until = request.until;
     asked.ageMs = request.ageMs;
     asked.log = request.log;
-    asked.since = ngx_current_msec;
+    asked.since = node_.loop().ticks();
     const std::uint64_t ticket = ++lastTicket_;
     if (request.until == HistoryRequest::ToTheLog) {
         waiting_.push_back(ticket);
-        more_.inNextTurn();
+        more_->inNextTurn();
     } else {
         switch (send(ticket, asked)) {
         case Sending::Sent:
@@ -432,7 +432,7 @@ void OrderedChannels::forget(std::uint64_t ticket)
 
 OrderedChannels::Sending OrderedChannels::send(std::uint64_t ticket, Asked& asked)
 {
-    asked.life = worker_.hub().log(asked.log).log.streamLife(asked.stream->identity);
+    asked.life = node_.hub().log(asked.log).log.streamLife(asked.stream->identity);
     const std::uint64_t first = streamNumber(asked.after) + 1; // 0: from the beginning
     asked.lost = asked.after >= streamOffset(0) && first < asked.life;
     if (asked.until < streamOffset(asked.life)) {
@@ -445,7 +445,7 @@ OrderedChannels::Sending OrderedChannels::send(std::uint64_t ticket, Asked& aske
     question.app = asked.app;
     question.channel = asked.channel;
     question.until = asked.lastRaw;
-    question.sinceMs = asked.ageMs != 0 ? Worker::nowMs() - asked.ageMs : 0;
+    question.sinceMs = asked.ageMs != 0 ? node_.now() - asked.ageMs : 0;
     if (asked.after >= streamOffset(0)) {
         question.start = {StreamStart::Kind::Number,
                           static_cast<std::int64_t>(first - std::min(first, asked.life))};
@@ -467,7 +467,7 @@ void OrderedChannels::sendWaiting()
         }
         Asked& asked = found->second;
         if (asked.until == HistoryRequest::ToTheLog) {
-            const auto next = worker_.hub().log(asked.log).log.streamNext(asked.stream->identity);
+            const auto next = node_.hub().log(asked.log).log.streamNext(asked.stream->identity);
             if (!next) {
                 return false;
             }
@@ -494,7 +494,7 @@ void OrderedChannels::postpone()
 {
     std::unordered_set<const Stream*> slow;
     for (const auto& [ticket, asked] : asked_) {
-        if (elapsed(asked.since, SlowAfter)) {
+        if (node_.loop().elapsed(asked.since, SlowAfter)) {
             slow.insert(asked.stream);
         }
     }
@@ -507,7 +507,7 @@ void OrderedChannels::postpone()
             }
         }
         for (const std::uint64_t ticket : tickets) {
-            worker_.hub().postpone(ticket, Worker::nowMs());
+            node_.hub().postpone(ticket, node_.now());
         }
     } while (!tickets.empty());
 }
@@ -521,12 +521,12 @@ void OrderedChannels::fail(std::uint64_t ticket, bool lost)
     }
     const Asked asked = std::move(found->second);
     asked_.erase(found);
-    const auto next = worker_.hub().log(asked.log).log.streamNext(asked.stream->identity);
+    const auto next = node_.hub().log(asked.log).log.streamNext(asked.stream->identity);
     HistoryPart part;
     part.end = true;
     part.lost = lost || !next;
     part.reached = next ? streamOffset(*next) - 1 : 0;
-    worker_.hub().supply(ticket, part, Worker::nowMs());
+    node_.hub().supply(ticket, part, node_.now());
 }
 
 void OrderedChannels::answer(const StreamAnswer& answer)
@@ -535,7 +535,7 @@ void OrderedChannels::answer(const StreamAnswer& answer)
     if (found == asked_.end()) {
         return; // who asked has left
     }
-    if (worker_.hub().log(found->second.log).log.streamLife(found->second.stream->identity) !=
+    if (node_.hub().log(found->second.log).log.streamLife(found->second.stream->identity) !=
         found->second.life) {
         fail(answer.ticket, true); // it was made anew meanwhile
         return;
@@ -543,8 +543,7 @@ void OrderedChannels::answer(const StreamAnswer& answer)
     // The stream may have been made anew without the log's knowing it yet.
     const bool another =
         std::any_of(answer.events.begin(), answer.events.end(), [&](const IncomingMessage& message) {
-            return message.life > found->second.life &&
-                   message.life <= streamLifeOf(Worker::nowMs() + AheadMs);
+            return message.life > found->second.life && message.life <= streamLifeOf(node_.now() + AheadMs);
         });
     if (another) {
         fail(answer.ticket, true);
@@ -556,7 +555,7 @@ void OrderedChannels::answer(const StreamAnswer& answer)
     HistoryPart part;
     std::unordered_set<std::string_view> seen; // what was sent twice is in the stream twice
     for (const IncomingMessage& message : answer.events) {
-        auto incoming = readIncoming(worker_.conf(), message);
+        auto incoming = readIncoming(node_.config(), message);
         if (!incoming || (!message.messageId.empty() && !seen.insert(message.messageId).second)) {
             continue;
         }
@@ -577,7 +576,7 @@ void OrderedChannels::answer(const StreamAnswer& answer)
     part.reached = streamOffset(asked.life + answer.next) - 1;
     part.end = answer.next > asked.lastRaw;
     part.lost = answer.lost || asked.lost;
-    worker_.hub().supply(answer.ticket, part, Worker::nowMs());
+    node_.hub().supply(answer.ticket, part, node_.now());
 }
 
 void OrderedChannels::takeNotes(std::vector<Note>& out)

@@ -12,12 +12,10 @@
 // Trust      whoever may publish to the broker's exchange may publish to these channels; what is malformed is ignored.
 #pragma once
 
-#include "nginx/event_source.hpp"
-#include "nginx/ngx.hpp"
-
 #include "app/app.hpp"
 #include "broker/amqp/peer_feed.hpp"
 #include "log/shared_log.hpp"
+#include "node/event_loop.hpp"
 #include "wire/cluster_message.hpp"
 
 #include <map>
@@ -29,15 +27,15 @@
 
 namespace realtime {
 
-class Worker;
+class Node;
 
 class Cluster {
 public:
-    static constexpr ngx_msec_t SweepPause = 100;
-    static constexpr ngx_msec_t BeatPause = 3000;
+    static constexpr Msec SweepPause = 100;
+    static constexpr Msec BeatPause = 3000;
     static constexpr std::uint32_t MostSilence = 5; // beats
 
-    Cluster(Worker& worker, const BrokerConfig& config);
+    Cluster(Node& node, const BrokerConfig& config);
     ~Cluster();
 
     // Takes what has come from other nodes. Called when the thread has said that there is something.
@@ -90,14 +88,14 @@ private:
     void startRound();
     void want();
 
-    Worker& worker_;
+    Node& node_;
     PeerFeed feed_;
-    Callback more_;  // takes the rest in the next turn of the event loop
-    Callback speak_; // while this worker leads
+    std::unique_ptr<EventLoop::Task> more_;  // takes the rest in the next turn of the event loop
+    std::unique_ptr<EventLoop::Task> speak_; // while this worker leads
     bool letGo_ = false;
 
     std::map<std::string, Round> rounds_;
-    ngx_msec_t wantedAt_ = 0;
+    Msec wantedAt_ = 0;
     bool wantedOnce_ = false;
 
     bool leads_ = false;
@@ -109,8 +107,8 @@ private:
     bool roundDue_ = false;
     bool tellsKept_ = false;
     SharedLog::Asked heeded_;
-    ngx_msec_t roundAt_ = 0;
-    ngx_msec_t beatAt_ = 0;
+    Msec roundAt_ = 0;
+    Msec beatAt_ = 0;
     std::string rows_; // to be said
 };
 

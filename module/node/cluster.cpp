@@ -1,8 +1,8 @@
-#include "nginx/cluster.hpp"
+#include "node/cluster.hpp"
 
-#include "nginx/incoming.hpp"
-#include "nginx/pusher_channels.hpp"
-#include "nginx/worker.hpp"
+#include "node/incoming.hpp"
+#include "node/node.hpp"
+#include "node/pusher_channels.hpp"
 
 #include "base/utf8.hpp"
 #include "wire/pusher_channel.hpp"
@@ -20,8 +20,8 @@ constexpr std::size_t PartBytes =
     std::size_t{16} * 1024; // of members: a channel with more is told in several rows
 constexpr std::size_t KeptBytes =
     std::size_t{32} * 1024; // larger events are not handed on to nodes that come later
-constexpr ngx_msec_t WantPause = 1000;
-constexpr ngx_msec_t RoundPause = 1000;
+constexpr Msec WantPause = 1000;
+constexpr Msec RoundPause = 1000;
 
 static_assert(cluster::MaxAppBytes == MaxAppBytes && cluster::MaxChannelBytes == MaxChannelBytes &&
               cluster::MaxMemberIdBytes == MaxMemberIdBytes &&
@@ -52,16 +52,16 @@ std::string mention(std::string_view app, std::string_view channel, std::string_
 
 } // namespace
 
-Cluster::Cluster(Worker& worker, const BrokerConfig& config)
-    : worker_(worker), feed_(config, worker.brokerEvents()), more_([this] { take(); }),
-      speak_([this] { speak(); }), told_(worker.hub().logCount())
+Cluster::Cluster(Node& node, const BrokerConfig& config)
+    : node_(node), feed_(config, node.threadEvents()), more_(node.loop().task([this] { take(); })),
+      speak_(node.loop().task([this] { speak(); })), told_(node.hub().logCount())
 {
 }
 
 Cluster::~Cluster()
 {
     if (leads_) {
-        worker_.hub().log(0).log.giveUpLead(worker_.hub().log(0).slot);
+        node_.hub().log(0).log.giveUpLead(node_.hub().log(0).slot);
     }
 }
 
@@ -80,7 +80,7 @@ void Cluster::take()
 {
     std::vector<std::unique_ptr<PeerMessage>> messages;
     if (feed_.take(messages, MostInTurn)) {
-        more_.inNextTurn();
+        more_->inNextTurn();
     }
     std::uint64_t receipt = 0;
     for (const auto& message : messages) {
@@ -95,8 +95,8 @@ void Cluster::take()
 void Cluster::tick()
 {
     // The next generation's workers take over at once, rather than when the last client has left this one.
-    HubLog& log = worker_.hub().log(0);
-    if (ngx_exiting && !letGo_) {
+    HubLog& log = node_.hub().log(0);
+    if (node_.loop().exiting() && !letGo_) {
         letGo_ = true;
         if (leads_) {
             leads_ = false;
@@ -109,9 +109,9 @@ void Cluster::tick()
         if (leads_ && !led) {
             roundDue_ = true;
             want();
-            speak_.after(SweepPause);
+            speak_->after(SweepPause);
         }
-        worker_.counters().set(word(Gauge::ClusterNodes), leads_ ? log.log.peers().size() + 1 : 0);
+        node_.counters().set(word(Gauge::ClusterNodes), leads_ ? log.log.peers().size() + 1 : 0);
     }
 }
 
@@ -144,9 +144,9 @@ void Cluster::handle(const PeerMessage& message)
 
 void Cluster::relay(const PeerMessage& message)
 {
-    auto incoming = readIncoming(worker_.conf(), message);
+    auto incoming = readIncoming(node_.config(), message);
     if (!incoming || !covers(*incoming->app, message.channel)) {
-        worker_.counters().add(Counter::PeerIgnored);
+        node_.counters().add(Counter::PeerIgnored);
         return;
     }
     if (incoming->app->ordered(message.channel)) {
@@ -154,16 +154,16 @@ void Cluster::relay(const PeerMessage& message)
     }
     const std::string key = peerKey(message);
     incoming->publication.idempotencyKey = key;
-    incoming->publication.timeMs = Worker::nowMs();
-    switch (worker_.relay(*incoming->app, incoming->publication).status) {
+    incoming->publication.timeMs = node_.now();
+    switch (node_.relay(*incoming->app, incoming->publication).status) {
     case PublishStatus::Published:
-        worker_.counters().add(Counter::PeerReceived);
+        node_.counters().add(Counter::PeerReceived);
         break;
     case PublishStatus::Repeated:
-        worker_.counters().add(Counter::PeerRepeated);
+        node_.counters().add(Counter::PeerRepeated);
         break;
     default:
-        worker_.counters().add(Counter::PeerIgnored);
+        node_.counters().add(Counter::PeerIgnored);
         break;
     }
 }
@@ -172,10 +172,11 @@ void Cluster::relay(const PeerMessage& message)
 
 void Cluster::opened(bool fresh)
 {
-    if (worker_.hub().log(0).log.followSource(fresh, Worker::nowMs())) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "realtime cluster: the node's queue was gone: what other nodes published meanwhile is "
-                      "lost to this one's subscribers");
+    if (node_.hub().log(0).log.followSource(fresh, node_.now())) {
+        node_.loop().log(
+            {Note::Level::Warn,
+             "cluster: the node's queue was gone: what other nodes published meanwhile is lost to "
+             "this one's subscribers"});
         tearAll();
     }
     roundDue_ = true; // what was said before may be lost
@@ -187,7 +188,7 @@ void Cluster::opened(bool fresh)
 // Nobody can say what is missing where: so wherever something may be.
 void Cluster::tearAll()
 {
-    worker_.tear([this](const App& app, std::string_view channel) {
+    node_.tear([this](const App& app, std::string_view channel) {
         return covers(app, channel) && !app.ordered(channel);
     });
 }
@@ -200,7 +201,7 @@ void Cluster::hear(const PeerMessage& message)
     auto parsed =
         node.empty() || !plainText(node, MaxPeerBytes) ? std::nullopt : cluster::parse(message.data);
     if (!parsed) {
-        worker_.counters().add(Counter::PeerIgnored);
+        node_.counters().add(Counter::PeerIgnored);
         return;
     }
     if (node == feed_.config().node) {
@@ -210,30 +211,30 @@ void Cluster::hear(const PeerMessage& message)
         return;
     }
     bool fresh = false;
-    const SharedLog& known = worker_.hub().log(0).log;
-    const std::uint32_t slot = worker_.hub().log(0).log.claimPeer(node, fresh);
+    const SharedLog& known = node_.hub().log(0).log;
+    const std::uint32_t slot = node_.hub().log(0).log.claimPeer(node, fresh);
     if (slot == SharedLog::NoSlot) {
-        worker_.counters().add(Counter::PeerIgnored); // more nodes and workers than the zone has slots
+        node_.counters().add(Counter::PeerIgnored); // more nodes and workers than the zone has slots
         return;
     }
-    worker_.hub().log(0).log.hearPeer(slot);
+    node_.hub().log(0).log.hearPeer(slot);
     if (fresh) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "realtime cluster: node \"%s\" is there, %uz in all",
-                      node.c_str(), known.peers().size() + 1);
+        node_.loop().log({Note::Level::Notice, "cluster: node \"" + node + "\" is there, " +
+                                                   std::to_string(known.peers().size() + 1) + " in all"});
     }
     switch (parsed->type) {
     case cluster::Message::Type::Beat:
         break;
     case cluster::Message::Type::Want:
-        worker_.hub().log(0).log.askForRound(firstOf(node));
+        node_.hub().log(0).log.askForRound(firstOf(node));
         break;
     case cluster::Message::Type::State:
         takeState(node, *parsed);
         break;
     case cluster::Message::Type::Terminate:
-        if (const AppConf* conf = worker_.conf().app(parsed->app);
-            conf != nullptr && pusher::validUserId(parsed->user)) {
-            worker_.pusherChannels().terminate(conf->app, parsed->user);
+        if (const App* app = node_.config().app(parsed->app);
+            app != nullptr && pusher::validUserId(parsed->user)) {
+            node_.pusherChannels().terminate(*app, parsed->user);
         }
         break;
     }
@@ -269,26 +270,26 @@ void Cluster::takeState(const std::string& node, const cluster::Message& message
 
 void Cluster::takeRow(const std::string& node, const cluster::Row& row)
 {
-    const AppConf* conf = worker_.conf().app(row.app);
+    const App* found = node_.config().app(row.app);
     const bool known =
-        conf != nullptr && (validChannelName(row.channel) || pusher::serverToUserId(row.channel));
+        found != nullptr && (validChannelName(row.channel) || pusher::serverToUserId(row.channel));
     if (!known) {
-        worker_.counters().add(Counter::PeerIgnored);
+        node_.counters().add(Counter::PeerIgnored);
         return;
     }
-    const App& app = conf->app;
+    const App& app = *found;
     const ChannelPolicy policy = app.policyOf(row.channel);
     if (!covers(policy)) {
-        worker_.counters().add(Counter::PeerIgnored);
+        node_.counters().add(Counter::PeerIgnored);
         return;
     }
-    HubLog& log = worker_.hub().log(policy.log);
+    HubLog& log = node_.hub().log(policy.log);
     bool fresh = false;
     const std::uint32_t slot = log.log.claimPeer(node, fresh);
     if (slot == SharedLog::NoSlot) {
         return;
     }
-    PusherChannels& channels = worker_.pusherChannels();
+    PusherChannels& channels = node_.pusherChannels();
     // Members first if they go with the last subscriber: a channel without any may be given to another.
     const auto info = log.log.find(row.app, row.channel);
     for (const std::string& user : row.gone) {
@@ -299,7 +300,7 @@ void Cluster::takeRow(const std::string& node, const cluster::Row& row)
     const auto change =
         log.log.setPeerSubscribers(slot, row.app, row.channel, row.subscribers, policy.stream);
     if (!change) {
-        worker_.counters().add(Counter::PeerIgnored); // no room for the channel
+        node_.counters().add(Counter::PeerIgnored); // no room for the channel
         return;
     }
     channels.peerSubscribers(app, row.channel, policy.log, *change);
@@ -316,9 +317,9 @@ void Cluster::takeRow(const std::string& node, const cluster::Row& row)
 // A cache channel's last event, from before this node was there. What came since is newer.
 void Cluster::takeKept(const App& app, std::uint32_t index, const cluster::Row& row)
 {
-    const HubLog& log = worker_.hub().log(index);
+    const HubLog& log = node_.hub().log(index);
     const auto info = log.log.find(row.app, row.channel);
-    if ((info && info->keptPosition != 0) || row.kept->ageMs >= Worker::KeptMs ||
+    if ((info && info->keptPosition != 0) || row.kept->ageMs >= Node::KeptMs ||
         !plainText(row.kept->event, 255) || !plainText(row.kept->contentType, 255)) {
         return;
     }
@@ -327,14 +328,14 @@ void Cluster::takeKept(const App& app, std::uint32_t index, const cluster::Row& 
     publication.event = row.kept->event;
     publication.contentType = row.kept->contentType;
     publication.data = row.kept->data;
-    publication.timeMs = Worker::nowMs() - row.kept->ageMs;
-    worker_.relay(app, publication);
+    publication.timeMs = node_.now() - row.kept->ageMs;
+    node_.relay(app, publication);
 }
 
 void Cluster::forgetUnmentioned(const std::string& node, const Round& round)
 {
-    for (std::uint32_t i = 0; i < worker_.hub().logCount(); i++) {
-        const SharedLog& log = worker_.hub().log(i).log;
+    for (std::uint32_t i = 0; i < node_.hub().logCount(); i++) {
+        const SharedLog& log = node_.hub().log(i).log;
         const std::uint32_t slot = log.findPeer(node);
         for (const auto& row :
              slot == SharedLog::NoSlot ? std::vector<SharedLog::PeerRow>() : log.peerRows(slot)) {
@@ -358,18 +359,18 @@ void Cluster::forgetUnmentioned(const std::string& node, const Round& round)
 // A beat of this node has come back, by the way that the others' come.
 void Cluster::buryTheDead()
 {
-    for (const std::string& node : worker_.hub().log(0).log.countBeat(MostSilence)) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "realtime cluster: nothing was heard of node \"%s\" for %uims: its members are gone",
-                      node.c_str(), MostSilence * BeatPause);
+    for (const std::string& node : node_.hub().log(0).log.countBeat(MostSilence)) {
+        node_.loop().log({Note::Level::Warn, "cluster: nothing was heard of node \"" + node + "\" for " +
+                                                 std::to_string(MostSilence * BeatPause) +
+                                                 "ms: its members are gone"});
         rounds_.erase(node);
-        worker_.pusherChannels().forgetPeer(node, firstOf(node));
+        node_.pusherChannels().forgetPeer(node, firstOf(node));
     }
 }
 
 bool Cluster::firstOf(std::string_view but) const
 {
-    const auto peers = worker_.hub().log(0).log.peers();
+    const auto peers = node_.hub().log(0).log.peers();
     return std::all_of(peers.begin(), peers.end(),
                        [&](const std::string& peer) { return peer == but || peer > feed_.config().node; });
 }
@@ -378,9 +379,9 @@ bool Cluster::firstOf(std::string_view but) const
 
 void Cluster::want()
 {
-    if (!wantedOnce_ || elapsed(wantedAt_, WantPause)) {
+    if (!wantedOnce_ || node_.loop().elapsed(wantedAt_, WantPause)) {
         wantedOnce_ = true;
-        wantedAt_ = ngx_current_msec;
+        wantedAt_ = node_.loop().ticks();
         feed_.say(cluster::want());
     }
 }
@@ -390,12 +391,12 @@ void Cluster::speak()
     if (!leads_) {
         return;
     }
-    speak_.after(SweepPause);
+    speak_->after(SweepPause);
     if (!feed_.up()) {
         return;
     }
-    if (elapsed(beatAt_, BeatPause)) {
-        beatAt_ = ngx_current_msec;
+    if (node_.loop().elapsed(beatAt_, BeatPause)) {
+        beatAt_ = node_.loop().ticks();
         feed_.say(cluster::beat());
     }
     sweep();
@@ -404,8 +405,8 @@ void Cluster::speak()
 void Cluster::startRound()
 {
     roundDue_ = false;
-    roundAt_ = ngx_current_msec;
-    round_ = lastRound_ = std::max(lastRound_ + 1, static_cast<std::uint64_t>(Worker::nowMs()));
+    roundAt_ = node_.loop().ticks();
+    round_ = lastRound_ = std::max(lastRound_ + 1, static_cast<std::uint64_t>(node_.now()));
     roundFirst_ = true;
     sweepLog_ = 0;
     sweepFrom_ = 1;
@@ -413,13 +414,14 @@ void Cluster::startRound()
 
 void Cluster::sweep()
 {
-    const SharedLog::Asked asked = worker_.hub().log(0).log.asked();
-    if ((roundDue_ || asked.rounds != heeded_.rounds) && round_ == 0 && elapsed(roundAt_, RoundPause)) {
+    const SharedLog::Asked asked = node_.hub().log(0).log.asked();
+    if ((roundDue_ || asked.rounds != heeded_.rounds) && round_ == 0 &&
+        node_.loop().elapsed(roundAt_, RoundPause)) {
         tellsKept_ = asked.kept != heeded_.kept;
         heeded_ = asked;
         startRound();
     }
-    const SharedLog& log = worker_.hub().log(sweepLog_).log;
+    const SharedLog& log = node_.hub().log(sweepLog_).log;
     const auto rows = log.localRows(sweepFrom_, SweepStep);
     auto& told = told_[sweepLog_];
     if (told.size() < sweepFrom_ + rows.size()) {
@@ -457,7 +459,7 @@ void Cluster::tellGone(Told& told)
 
 void Cluster::tellChannel(std::uint32_t index, Told& told, const SharedLog::LocalRow& row)
 {
-    const SharedLog& log = worker_.hub().log(index).log;
+    const SharedLog& log = node_.hub().log(index).log;
     if (told.epoch != row.channel.epoch) {
         tellGone(told); // its place is another channel's by now
     }
@@ -469,9 +471,9 @@ void Cluster::tellChannel(std::uint32_t index, Told& told, const SharedLog::Loca
         if (row.channel.epoch == 0 || !log.channelName(row.channel, told.app, told.channel)) {
             return;
         }
-        const AppConf* conf = worker_.conf().app(told.app);
+        const App* app = node_.config().app(told.app);
         told.epoch = row.channel.epoch;
-        told.covered = conf != nullptr && covers(conf->app, told.channel);
+        told.covered = app != nullptr && covers(*app, told.channel);
         told.presence = pusher::classify(told.channel).presence;
     }
     const bool changed = row.subscribers != told.subscribers || row.memberChanges != told.memberChanges;
@@ -508,13 +510,13 @@ bool Cluster::readKept(std::uint32_t index, ChannelRef channel, cluster::Row& ro
 {
     RecordArena arena;
     LogRecord record;
-    if (!pusher::classify(row.channel).cache || !worker_.readKept(index, channel, arena, record) ||
+    if (!pusher::classify(row.channel).cache || !node_.readKept(index, channel, arena, record) ||
         record.data.size() > KeptBytes || !validUtf8(record.data)) {
         return false;
     }
     row.kept =
         cluster::Kept{std::string(record.event), std::string(record.data), std::string(record.contentType),
-                      std::max<std::int64_t>(Worker::nowMs() - record.timeMs, 0)};
+                      std::max<std::int64_t>(node_.now() - record.timeMs, 0)};
     return true;
 }
 

@@ -1,4 +1,4 @@
-#include "nginx/incoming.hpp"
+#include "node/incoming.hpp"
 
 #include "base/utf8.hpp"
 #include "wire/pusher_channel.hpp"
@@ -19,9 +19,9 @@ bool plainText(std::string_view text, std::size_t most)
            std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
 }
 
-std::optional<Incoming> readIncoming(const MainConf& conf, const IncomingMessage& message)
+std::optional<Incoming> readIncoming(const NodeConfig& config, const IncomingMessage& message)
 {
-    const AppConf* app = conf.app(message.app);
+    const App* app = config.app(message.app);
     const bool valid = app != nullptr && validChannelName(message.channel) &&
                        plainText(message.event, MaxNameBytes) && !message.event.empty() &&
                        plainText(message.contentType, MaxNameBytes) &&
@@ -30,7 +30,7 @@ std::optional<Incoming> readIncoming(const MainConf& conf, const IncomingMessage
         return std::nullopt;
     }
     Incoming incoming;
-    incoming.app = &app->app;
+    incoming.app = app;
     Publication& publication = incoming.publication;
     publication.channel = message.channel;
     publication.event = message.event == "message" ? std::string_view() : std::string_view(message.event);

@@ -1,6 +1,6 @@
-#include "nginx/pusher_channels.hpp"
+#include "node/pusher_channels.hpp"
 
-#include "nginx/worker.hpp"
+#include "node/node.hpp"
 
 #include "base/json_text.hpp"
 #include "wire/pusher_channel.hpp"
@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view MemberAdded = "pusher_internal:member_added";
 constexpr std::string_view MemberRemoved = "pusher_internal:member_removed";
-constexpr ngx_msec_t MissPause = 1000; // of cache_miss webhooks of one channel
+constexpr Msec MissPause = 1000; // of cache_miss webhooks of one channel
 
 std::string memberJson(std::string_view userId, std::string_view info)
 {
@@ -28,22 +28,17 @@ std::string memberJson(std::string_view userId, std::string_view info)
     return json;
 }
 
-NewRecord internalRecord(std::string_view app, std::string_view channel, std::string_view event,
-                         std::string_view data)
+NewRecord internalRecord(std::int64_t timeMs, std::string_view app, std::string_view channel,
+                         std::string_view event, std::string_view data)
 {
     NewRecord record;
     record.app = app;
     record.channel = channel;
     record.event = event;
     record.data = data;
-    record.timeMs = Worker::nowMs();
+    record.timeMs = timeMs;
     record.flags = record_flag::Internal | record_flag::Transient;
     return record;
-}
-
-bool passed(ngx_msec_t since, ngx_msec_t pause)
-{
-    return static_cast<ngx_msec_int_t>(ngx_current_msec - since - pause) >= 0;
 }
 
 WebhookEvent webhookEvent(WebhookName name, std::string_view channel, std::string_view userId = {})
@@ -62,23 +57,23 @@ bool isUserChannel(std::string_view channel)
 
 } // namespace
 
-PusherChannels::PusherChannels(Worker& worker) : worker_(worker), departing_([this] { departDue(); })
+PusherChannels::PusherChannels(Node& node)
+    : node_(node), departing_(node.loop().task([this] { departDue(); }))
 {
     std::vector<WebhookEndpoint> endpoints;
-    for (const auto& one : worker.conf().apps) {
-        const App& app = one->app;
-        for (const WebhookTarget& target : app.pusher.webhooks) {
+    for (const App* app : node.config().apps) {
+        for (const WebhookTarget& target : app->pusher.webhooks) {
             WebhookEndpoint endpoint;
-            endpoint.app = app.id;
+            endpoint.app = app->id;
             endpoint.url = target.url;
             endpoint.events = target.events;
-            endpoint.key = app.pusher.credentials.front().key;
-            endpoint.secret = app.pusher.credentials.front().secret;
+            endpoint.key = app->pusher.credentials.front().key;
+            endpoint.secret = app->pusher.credentials.front().secret;
             endpoints.push_back(std::move(endpoint));
         }
     }
     if (!endpoints.empty()) {
-        sender_ = std::make_unique<WebhookSender>(std::move(endpoints), worker.brokerEvents());
+        sender_ = std::make_unique<WebhookSender>(std::move(endpoints), node.threadEvents());
     }
 }
 
@@ -107,7 +102,7 @@ void PusherChannels::subscribed(const App& app, const Subscription& subscription
 void PusherChannels::tellOccupied(const App& app, const LocalChannel& channel)
 {
     if (hasWebhooks(app) && !isUserChannel(channel.name) &&
-        worker_.hub().log(channel.log).log.tellOccupied(channel.ref)) {
+        node_.hub().log(channel.log).log.tellOccupied(channel.ref)) {
         tell(app, webhookEvent(WebhookName::ChannelOccupied, channel.name));
     }
 }
@@ -120,7 +115,7 @@ void PusherChannels::left(const App& app, std::string_view channel, ChannelRef r
     }
     // Those of other nodes may be on their way out as well: whoever goes last cannot know that it does.
     const bool none = subscribers == 0 ||
-                      (worker_.cluster() != nullptr && worker_.hub().log(log).log.localSubscribers(ref) == 0);
+                      (node_.cluster() != nullptr && node_.hub().log(log).log.localSubscribers(ref) == 0);
     if (none && hasWebhooks(app) && !isUserChannel(channel)) {
         departLater(app, channel, {});
     }
@@ -137,9 +132,10 @@ void PusherChannels::tellCount(const App& app, std::string_view channel, std::ui
         announceCount(app, channel, log);
         return;
     }
-    auto [told, first] = counts_.try_emplace({app.id, std::string(channel)}, Told{ngx_current_msec, true});
-    if (first || passed(told->second.at, CountPause)) {
-        told->second = {ngx_current_msec, false};
+    auto [told, first] =
+        counts_.try_emplace({app.id, std::string(channel)}, Told{node_.loop().ticks(), true});
+    if (first || node_.loop().elapsed(told->second.at, CountPause)) {
+        told->second = {node_.loop().ticks(), false};
         announceCount(app, channel, log);
     } else {
         told->second.changed = true;
@@ -149,7 +145,8 @@ void PusherChannels::tellCount(const App& app, std::string_view channel, std::ui
 // The record itself carries the count: the log notes it at the instant of the append.
 void PusherChannels::announceCount(const App& app, std::string_view channel, std::uint32_t log, bool quiet)
 {
-    AppendResult result = worker_.append(log, internalRecord(app.id, channel, SubscriptionCountEvent, {}));
+    AppendResult result =
+        node_.append(log, internalRecord(node_.now(), app.id, channel, SubscriptionCountEvent, {}));
     if (hasWebhooks(app) && !quiet) {
         WebhookEvent event = webhookEvent(WebhookName::SubscriptionCount, channel);
         event.subscriptionCount = result.subscribers;
@@ -165,13 +162,13 @@ MemberJoined PusherChannels::join(const App& app, const Subscription& subscripti
     const LocalChannel& channel = *subscription.channel;
     std::string data = memberJson(userId, info.empty() ? "{}" : info);
     std::string origin = toString(self);
-    NewRecord announcement = internalRecord(app.id, channel.name, MemberAdded, data);
+    NewRecord announcement = internalRecord(node_.now(), app.id, channel.name, MemberAdded, data);
     announcement.origin = origin;
 
-    HubLog& log = worker_.hub().log(channel.log);
+    HubLog& log = node_.hub().log(channel.log);
     MemberJoined joined = log.log.joinMember(log.slot, channel.ref, userId, info, app.pusher.presenceMembers,
                                              announcement, *log.wakeUp);
-    worker_.drainSoon();
+    node_.drainSoon();
     if (joined.first) {
         tellOccupied(app, channel); // in that order
     }
@@ -185,18 +182,19 @@ void PusherChannels::leave(const App& app, std::string_view channel, ChannelRef 
                            std::string_view userId)
 {
     std::string data = memberJson(userId, {});
-    HubLog& log = worker_.hub().log(index);
-    bool last = log.log.leaveMember(log.slot, ref, userId,
-                                    internalRecord(app.id, channel, MemberRemoved, data), *log.wakeUp);
-    worker_.drainSoon();
-    if ((last || worker_.cluster() != nullptr) && hasWebhooks(app)) {
+    HubLog& log = node_.hub().log(index);
+    bool last =
+        log.log.leaveMember(log.slot, ref, userId,
+                            internalRecord(node_.now(), app.id, channel, MemberRemoved, data), *log.wakeUp);
+    node_.drainSoon();
+    if ((last || node_.cluster() != nullptr) && hasWebhooks(app)) {
         departLater(app, channel, userId);
     }
 }
 
 bool PusherChannels::move(const Subscription& subscription, std::string_view userId, const SlotOwner& from)
 {
-    HubLog& log = worker_.hub().log(subscription.channel->log);
+    HubLog& log = node_.hub().log(subscription.channel->log);
     return log.log.moveMember(from, log.slot, subscription.channel->ref, userId);
 }
 
@@ -205,7 +203,7 @@ bool PusherChannels::move(const Subscription& subscription, std::string_view use
 std::uint32_t PusherChannels::userConnections(const App& app, std::string_view userId) const
 {
     std::string channel = userChannel(userId);
-    auto info = worker_.hub().log(app.policyOf(channel).log).log.find(app.id, channel);
+    auto info = node_.hub().log(app.policyOf(channel).log).log.find(app.id, channel);
     return info ? info->subscribers : 0;
 }
 
@@ -214,11 +212,11 @@ void PusherChannels::userChanged(const App& app, std::string_view userId)
 {
     std::string channel = watchChannel(userId);
     std::uint32_t log = app.policyOf(channel).log;
-    auto watchers = worker_.hub().log(log).log.find(app.id, channel);
+    auto watchers = node_.hub().log(log).log.find(app.id, channel);
     if (app.pusher.watchlist && watchers && watchers->subscribers > 0) {
-        NewRecord record = internalRecord(app.id, channel, "watch", {});
+        NewRecord record = internalRecord(node_.now(), app.id, channel, "watch", {});
         record.flags |= record_flag::Control;
-        worker_.append(log, record);
+        node_.append(log, record);
     }
 }
 
@@ -226,11 +224,11 @@ void PusherChannels::terminate(const App& app, std::string_view userId)
 {
     std::string channel = userChannel(userId);
     std::uint32_t log = app.policyOf(channel).log;
-    auto connections = worker_.hub().log(log).log.find(app.id, channel);
+    auto connections = node_.hub().log(log).log.find(app.id, channel);
     if (connections && connections->subscribers > 0) {
-        NewRecord record = internalRecord(app.id, channel, "terminate", {});
+        NewRecord record = internalRecord(node_.now(), app.id, channel, "terminate", {});
         record.flags |= record_flag::Control;
-        worker_.append(log, record);
+        node_.append(log, record);
     }
 }
 
@@ -248,7 +246,7 @@ void PusherChannels::peerSubscribers(const App& app, std::string_view channel, s
         return;
     }
     if (hasWebhooks(app) && nowOccupied) {
-        worker_.hub().log(log).log.tellOccupied(change.channel);
+        node_.hub().log(log).log.tellOccupied(change.channel);
     }
     if (hasWebhooks(app) && nowVacated) {
         departLater(app, channel, {}, true);
@@ -264,12 +262,13 @@ void PusherChannels::peerMember(const App& app, std::uint32_t slot, std::uint32_
                                 std::string_view info, bool present)
 {
     std::string data = memberJson(userId, present ? (info.empty() ? "{}" : info) : std::string_view());
-    NewRecord announcement = internalRecord(app.id, channel, present ? MemberAdded : MemberRemoved, data);
-    HubLog& log = worker_.hub().log(index);
+    NewRecord announcement =
+        internalRecord(node_.now(), app.id, channel, present ? MemberAdded : MemberRemoved, data);
+    HubLog& log = node_.hub().log(index);
     if (!log.log.setPeerMember(slot, ref, userId, info, present, announcement, *log.wakeUp)) {
         return;
     }
-    worker_.drainSoon();
+    node_.drainSoon();
     if (hasWebhooks(app) && present) {
         log.log.tellMemberAdded(ref, userId);
     } else if (hasWebhooks(app)) {
@@ -280,12 +279,12 @@ void PusherChannels::peerMember(const App& app, std::uint32_t slot, std::uint32_
 void PusherChannels::forgetPeer(std::string_view node, bool tells)
 {
     quietReaping_ = !tells;
-    for (std::uint32_t i = 0; i < worker_.hub().logCount(); i++) {
-        HubLog& log = worker_.hub().log(i);
+    for (std::uint32_t i = 0; i < node_.hub().logCount(); i++) {
+        HubLog& log = node_.hub().log(i);
         log.log.releasePeer(node, this, *log.wakeUp);
     }
     quietReaping_ = false;
-    worker_.drainSoon();
+    node_.drainSoon();
 }
 
 // --- webhooks ---------------------------------------------------------------------------------------------------
@@ -295,9 +294,9 @@ void PusherChannels::cacheMiss(const App& app, std::string_view channel)
     if (!hasWebhooks(app)) {
         return;
     }
-    auto [last, first] = misses_.try_emplace({app.id, std::string(channel)}, ngx_current_msec);
-    if (first || passed(last->second, MissPause)) {
-        last->second = ngx_current_msec;
+    auto [last, first] = misses_.try_emplace({app.id, std::string(channel)}, node_.loop().ticks());
+    if (first || node_.loop().elapsed(last->second, MissPause)) {
+        last->second = node_.loop().ticks();
         tell(app, webhookEvent(WebhookName::CacheMiss, channel));
     }
 }
@@ -319,7 +318,7 @@ void PusherChannels::tell(const App& app, const WebhookEvent& event)
     for (std::size_t i = 0; sender_ != nullptr && i < sender_->endpoints().size(); i++) {
         const WebhookEndpoint& endpoint = sender_->endpoints()[i];
         if (endpoint.app == app.id && endpoint.wants(event.name, event.channel)) {
-            sender_->offer(i, event, Worker::nowMs()); // a full queue is counted, and noted by the sender
+            sender_->offer(i, event, node_.now()); // a full queue is counted, and noted by the sender
         }
     }
 }
@@ -328,10 +327,10 @@ void PusherChannels::departLater(const App& app, std::string_view channel, std::
                                  bool quiet)
 {
     if (departures_.empty()) {
-        departing_.after(Grace, true); // whoever is to tell of it must not end before
+        departing_->after(Grace, true); // whoever is to tell of it must not end before
     }
     departures_.push_back(
-        {ngx_current_msec + Grace, app.id, std::string(channel), std::string(userId), quiet});
+        {node_.loop().ticks() + Grace, app.id, std::string(channel), std::string(userId), quiet});
 }
 
 void PusherChannels::depart(const Departure& departure)
@@ -340,12 +339,12 @@ void PusherChannels::depart(const Departure& departure)
     if (app == nullptr) {
         return;
     }
-    const SharedLog& log = worker_.hub().log(app->policyOf(departure.channel).log).log;
+    const SharedLog& log = node_.hub().log(app->policyOf(departure.channel).log).log;
     auto info = log.find(departure.app, departure.channel);
     if (!info) {
         return;
     }
-    SharedLog& writable = worker_.hub().log(app->policyOf(departure.channel).log).log;
+    SharedLog& writable = node_.hub().log(app->policyOf(departure.channel).log).log;
     if (departure.userId.empty()) {
         if (writable.tellVacated(info->channel) && !departure.quiet) {
             tell(*app, webhookEvent(WebhookName::ChannelVacated, departure.channel));
@@ -357,20 +356,20 @@ void PusherChannels::depart(const Departure& departure)
 
 void PusherChannels::departDue()
 {
-    while (!departures_.empty() && passed(departures_.front().due, 0)) {
+    while (!departures_.empty() && node_.loop().elapsed(departures_.front().due, 0)) {
         Departure departure = std::move(departures_.front());
         departures_.pop_front();
         depart(departure);
     }
     if (!departures_.empty()) {
-        departing_.after(departures_.front().due - ngx_current_msec, true);
+        departing_->after(departures_.front().due - node_.loop().ticks(), true);
     }
 }
 
 void PusherChannels::tick()
 {
     for (auto it = counts_.begin(); it != counts_.end();) {
-        if (!passed(it->second.at, CountPause)) {
+        if (!node_.loop().elapsed(it->second.at, CountPause)) {
             ++it;
             continue;
         }
@@ -380,15 +379,15 @@ void PusherChannels::tick()
         }
         it = counts_.erase(it);
     }
-    std::erase_if(misses_, [](const auto& one) { return passed(one.second, MissPause); });
+    std::erase_if(misses_, [this](const auto& one) { return node_.loop().elapsed(one.second, MissPause); });
 }
 
 // --- after a crash ----------------------------------------------------------------------------------------------
 
 void PusherChannels::reap()
 {
-    for (std::uint32_t i = 0; i < worker_.hub().logCount(); i++) {
-        HubLog& log = worker_.hub().log(i);
+    for (std::uint32_t i = 0; i < node_.hub().logCount(); i++) {
+        HubLog& log = node_.hub().log(i);
         log.log.reclaimDeadSlots(this, log.wakeUp);
     }
 }
@@ -397,13 +396,13 @@ bool PusherChannels::onMemberGone(std::string_view app, std::string_view channel
                                   NewRecord& announcement)
 {
     removal_ = memberJson(userId, {});
-    announcement = internalRecord(app, channel, MemberRemoved, removal_);
+    announcement = internalRecord(node_.now(), app, channel, MemberRemoved, removal_);
     return true;
 }
 
 void PusherChannels::memberGone(std::string_view app, std::string_view channel, std::string_view userId)
 {
-    worker_.drainSoon();
+    node_.drainSoon();
     const App* known = appOf(app);
     if (known != nullptr && hasWebhooks(*known)) {
         departLater(*known, channel, userId, quietReaping_);
@@ -425,8 +424,7 @@ void PusherChannels::channelVacated(std::string_view app, std::string_view chann
 
 const App* PusherChannels::appOf(std::string_view id) const
 {
-    const AppConf* app = worker_.conf().app(id);
-    return app == nullptr ? nullptr : &app->app;
+    return node_.config().app(id);
 }
 
 void PusherChannels::takeNotes(std::vector<Note>& out)

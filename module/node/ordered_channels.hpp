@@ -10,14 +10,12 @@
 // Trust      as in a cluster: whoever may publish to the exchange may publish to these channels.
 #pragma once
 
-#include "nginx/event_source.hpp"
-#include "nginx/ngx.hpp"
-
 #include "app/app.hpp"
 #include "app/publisher.hpp"
 #include "broker/amqp/stream_reader.hpp"
 #include "hub/history_source.hpp"
 #include "hub/hub.hpp"
+#include "node/event_loop.hpp"
 
 #include <list>
 #include <memory>
@@ -28,11 +26,11 @@
 
 namespace realtime {
 
-class Worker;
+class Node;
 
 class OrderedChannels final : public HistorySource {
 public:
-    explicit OrderedChannels(Worker& worker);
+    explicit OrderedChannels(Node& node);
     ~OrderedChannels();
 
     bool any() const { return !streams_.empty(); }
@@ -72,7 +70,7 @@ private:
         std::uint64_t after = 0, until = 0; // as in HistoryRequest
         std::int64_t ageMs = 0;
         std::uint32_t log = 0;
-        ngx_msec_t since = 0;
+        Msec since = 0;
         std::uint64_t life = 0;    // of the stream when it was sent
         std::uint64_t lastRaw = 0; // the stream's number of the last that is wanted
         bool lost = false;         // what is wanted begins with what is gone
@@ -105,9 +103,9 @@ private:
     void postpone();
     void fail(std::uint64_t ticket, bool lost);
 
-    Worker& worker_;
+    Node& node_;
     std::vector<std::unique_ptr<Stream>> streams_;
-    Callback more_; // takes the rest in the next turn of the event loop
+    std::unique_ptr<EventLoop::Task> more_; // takes the rest in the next turn of the event loop
     bool letGo_ = false;
 
     std::unordered_map<std::uint64_t, Asked> asked_;

@@ -4,7 +4,7 @@
 
 #include "app/publisher.hpp"
 #include "broker/amqp/incoming_message.hpp"
-#include "nginx/conf.hpp"
+#include "node/node_config.hpp"
 
 #include <cstddef>
 #include <optional>
@@ -18,7 +18,7 @@ struct Incoming {
 };
 
 // nullopt: it is for no app or channel here, or malformed.
-std::optional<Incoming> readIncoming(const MainConf& conf, const IncomingMessage& message);
+std::optional<Incoming> readIncoming(const NodeConfig& config, const IncomingMessage& message);
 
 // UTF-8 without control characters, of at most so many bytes.
 bool plainText(std::string_view text, std::size_t most);

@@ -6,11 +6,9 @@
 //            most MaxTallied of them; of the subscribers only those are looked at whose sockets are full.
 #pragma once
 
-#include "nginx/ngx.hpp"
-
 #include "hub/hub.hpp"
 #include "log/shared_log.hpp"
-#include "nginx/counters.hpp"
+#include "node/counters.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -21,13 +19,13 @@
 
 namespace realtime {
 
-class Worker;
+class Node;
 
 class Activity {
 public:
     static constexpr std::size_t MaxTallied = 8192;
 
-    explicit Activity(Worker& worker) : worker_(worker) {}
+    explicit Activity(Node& node) : node_(node) {}
     // Called often; does its work once a second.
     void tick();
 
@@ -59,7 +57,7 @@ private:
                              std::int64_t nowMs);
     void noteBrokerErrors();
 
-    Worker& worker_;
+    Node& node_;
     std::vector<Ranking> rankings_; // beside the hub's logs
     std::int64_t lastMs_ = 0;
 };

@@ -1,6 +1,6 @@
-#include "nginx/status_figures.hpp"
+#include "node/status_figures.hpp"
 
-#include "nginx/worker.hpp"
+#include "node/node.hpp"
 
 namespace realtime {
 
@@ -125,18 +125,18 @@ Totals::Totals(const SharedLog& log)
     }
 }
 
-StatusFigures takeFigures(Worker& worker)
+StatusFigures takeFigures(Node& node)
 {
-    Hub& hub = worker.hub();
+    Hub& hub = node.hub();
     const SharedLog& first = hub.log(0).log;
-    StatusFigures figures{Worker::nowMs(), first.generation(), Totals(first), workersOf(first), {}, {}};
+    StatusFigures figures{node.now(), first.generation(), Totals(first), workersOf(first), {}, {}};
     for (std::uint32_t i = 0; i < hub.logCount(); i++) {
         const SharedLog& log = hub.log(i).log;
         figures.zones.push_back(
-            {worker.conf().zones[i]->name, log.stats(), busiestChannels(log), slowSubscribers(log)});
+            {node.config().zones[i].name, log.stats(), busiestChannels(log), slowSubscribers(log)});
     }
-    for (std::size_t i = 0; i < worker.conf().brokers.size(); i++) {
-        figures.brokers.push_back({worker.conf().brokers[i]->config.name, lastBrokerError(first, i)});
+    for (std::size_t i = 0; i < node.config().brokers.size(); i++) {
+        figures.brokers.push_back({node.config().brokers[i]->name, lastBrokerError(first, i)});
     }
     return figures;
 }

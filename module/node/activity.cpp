@@ -1,7 +1,6 @@
-#include "nginx/activity.hpp"
+#include "node/activity.hpp"
 
-#include "nginx/outlet.hpp"
-#include "nginx/worker.hpp"
+#include "node/node.hpp"
 
 #include <algorithm>
 #include <array>
@@ -64,7 +63,7 @@ struct ErrorRow {
 
 void Activity::tick()
 {
-    std::int64_t now = Worker::nowMs();
+    std::int64_t now = node_.now();
     if (now - lastMs_ < Interval && now >= lastMs_) {
         return;
     }
@@ -79,7 +78,7 @@ void Activity::tick()
 
 void Activity::rankChannels(double seconds)
 {
-    Hub& hub = worker_.hub();
+    Hub& hub = node_.hub();
     rankings_.resize(hub.logCount());
     for (std::uint32_t i = 0; i < hub.logCount(); i++) {
         HubLog& log = hub.log(i);
@@ -164,22 +163,22 @@ void Activity::Ranking::write(Counters slot) const
 
 void Activity::noteSlowSubscribers()
 {
-    std::int64_t now = Worker::nowMs();
-    std::vector<WaitingSubscriber> waiting = worker_.hub().waiting(now);
+    std::int64_t now = node_.now();
+    std::vector<WaitingSubscriber> waiting = node_.hub().waiting(now);
     // What only follows the figures has no channel.
     std::erase_if(waiting, [](const WaitingSubscriber& one) { return !one.subscriber->subscribed(); });
     std::uint64_t bytes = 0;
     for (const WaitingSubscriber& one : waiting) {
         bytes += one.subscriber->waitingBytes();
     }
-    worker_.counters().set(word(Gauge::SlowSubscribers), waiting.size());
-    worker_.counters().set(word(Gauge::WaitingBytes), bytes);
+    node_.counters().set(word(Gauge::SlowSubscribers), waiting.size());
+    node_.counters().set(word(Gauge::WaitingBytes), bytes);
 
     std::sort(waiting.begin(), waiting.end(), [](const WaitingSubscriber& a, const WaitingSubscriber& b) {
         return a.subscriber->waitingBytes() > b.subscriber->waitingBytes();
     });
-    for (std::uint32_t i = 0; i < worker_.hub().logCount(); i++) {
-        if (worker_.hub().log(i).slot != SharedLog::NoSlot) {
+    for (std::uint32_t i = 0; i < node_.hub().logCount(); i++) {
+        if (node_.hub().log(i).slot != SharedLog::NoSlot) {
             listSlowSubscribers(i, waiting, now);
         }
     }
@@ -189,7 +188,7 @@ void Activity::noteSlowSubscribers()
 void Activity::listSlowSubscribers(std::uint32_t zone, std::span<const WaitingSubscriber> waiting,
                                    std::int64_t nowMs)
 {
-    const HubLog& log = worker_.hub().log(zone);
+    const HubLog& log = node_.hub().log(zone);
     Counters slot(log.log.slotCounters(log.slot));
     std::size_t row = 0;
     for (const WaitingSubscriber& one : waiting) {
@@ -197,8 +196,7 @@ void Activity::listSlowSubscribers(std::uint32_t zone, std::span<const WaitingSu
         if (channel.log != zone || row == MaxSlowSubscribers) {
             continue;
         }
-        // All of a worker's subscribers are Outlets.
-        Gauge transport = static_cast<const Outlet*>(one.subscriber)->transport();
+        Gauge transport = node_.transportOf(*one.subscriber);
         slot.set(slowWord(row), channel.ref.epoch);
         slot.set(slowWord(row) + 1, pack(channel.ref.index, word(transport)));
         slot.set(slowWord(row) + 2, packWait(one.subscriber->waitingBytes(), (nowMs - one.sinceMs) / 1000));
@@ -211,15 +209,15 @@ void Activity::listSlowSubscribers(std::uint32_t zone, std::span<const WaitingSu
 
 void Activity::noteBrokerErrors()
 {
-    Counters shared(worker_.hub().log(0).log.retiredCounters());
-    const auto& brokers = worker_.brokers();
+    Counters shared(node_.hub().log(0).log.retiredCounters());
+    const auto& brokers = node_.brokers();
     for (std::size_t i = 0; i < brokers.size() && i < MaxBrokers; i++) {
         const std::string& error = brokers[i].broker->lastError();
         if (error.empty()) {
             continue;
         }
         ErrorRow row;
-        row.timeMs = static_cast<std::uint64_t>(Worker::nowMs());
+        row.timeMs = static_cast<std::uint64_t>(node_.now());
         std::memcpy(row.text.data(), error.data(), std::min(error.size(), sizeof(row.text)));
         std::size_t at = FirstBrokerErrorWord + i * BrokerErrorWords;
         shared.set(at, row.timeMs);

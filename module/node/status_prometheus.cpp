@@ -1,5 +1,5 @@
 // The status in Prometheus' text format 0.0.4. docs/operations.md describes it; scripts/check-docs compares.
-#include "nginx/status_figures.hpp"
+#include "node/status_figures.hpp"
 
 #include <initializer_list>
 

@@ -1,5 +1,5 @@
 // The status as JSON. docs/operations.md describes it; scripts/check-docs compares.
-#include "nginx/status_figures.hpp"
+#include "node/status_figures.hpp"
 
 #include "base/json_text.hpp"
 
