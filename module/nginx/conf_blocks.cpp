@@ -28,7 +28,7 @@ struct ConfError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-std::string quoted(std::string_view text)
+std::string inQuotes(std::string_view text)
 {
     return '"' + std::string(text) + '"';
 }
@@ -67,7 +67,7 @@ std::string validName(const ngx_str_t& argument, const char* what)
     bool good = !name.empty() && name.size() <= MaxAppBytes &&
                 std::all_of(name.begin(), name.end(), [](unsigned char c) { return c > ' ' && c < 0x7f; });
     if (!good) {
-        throw ConfError("invalid " + std::string(what) + ' ' + quoted(name) +
+        throw ConfError("invalid " + std::string(what) + ' ' + inQuotes(name) +
                         ": 1 to 64 printable characters");
     }
     return std::string(name);
@@ -78,7 +78,7 @@ std::chrono::milliseconds parseTime(std::string_view text)
     ngx_str_t value = borrow(text);
     ngx_int_t ms = ngx_parse_time(&value, 0);
     if (ms == NGX_ERROR) {
-        throw ConfError("invalid time " + quoted(text));
+        throw ConfError("invalid time " + inQuotes(text));
     }
     return std::chrono::milliseconds(ms);
 }
@@ -88,7 +88,7 @@ std::uint32_t parseCount(std::string_view text, std::uint32_t most)
     ngx_str_t value = borrow(text);
     ngx_int_t n = ngx_atoi(value.data, value.len);
     if (n == NGX_ERROR || n < 1 || n > static_cast<ngx_int_t>(most)) {
-        throw ConfError("invalid number " + quoted(text) + ": 1 to " + std::to_string(most));
+        throw ConfError("invalid number " + inQuotes(text) + ": 1 to " + std::to_string(most));
     }
     return static_cast<std::uint32_t>(n);
 }
@@ -101,7 +101,7 @@ std::string readableFile(ngx_conf_t* cf, const ngx_str_t& argument)
     }
     std::string name(view(path));
     if (access(name.c_str(), R_OK) != 0) {
-        throw ConfError("cannot read " + quoted(name) + ": " + std::generic_category().message(errno));
+        throw ConfError("cannot read " + inQuotes(name) + ": " + std::generic_category().message(errno));
     }
     return name;
 }
@@ -140,7 +140,7 @@ void setExchange(BrokerConf& conf, std::span<ngx_str_t> arguments)
 {
     std::string exchangeName = validName(arguments[1], "exchange");
     if (conf.exchangeSet && hasExchange(conf.config, exchangeName)) {
-        throw ConfError("duplicate exchange " + quoted(exchangeName));
+        throw ConfError("duplicate exchange " + inQuotes(exchangeName));
     }
     ExchangeConfig& exchange =
         conf.exchangeSet ? conf.config.moreExchanges.emplace_back() : conf.config.exchange;
@@ -149,7 +149,7 @@ void setExchange(BrokerConf& conf, std::span<ngx_str_t> arguments)
     if (arguments.size() > 2) {
         std::string_view type = view(arguments[2]);
         if (type != "topic" && type != "direct" && type != "fanout" && type != "headers") {
-            throw ConfError("invalid exchange type " + quoted(type) + ": topic, direct, fanout or headers");
+            throw ConfError("invalid exchange type " + inQuotes(type) + ": topic, direct, fanout or headers");
         }
         exchange.type = type;
     }
@@ -206,7 +206,7 @@ void addQueue(BrokerConf& conf, std::span<ngx_str_t> arguments, bool& defaultQue
         } else if (text == "classic" || text == "quorum" || text == "stream") {
             queue.type = text;
         } else {
-            throw ConfError("invalid parameter " + quoted(text));
+            throw ConfError("invalid parameter " + inQuotes(text));
         }
     }
     if (!bindings.empty()) {
@@ -214,7 +214,7 @@ void addQueue(BrokerConf& conf, std::span<ngx_str_t> arguments, bool& defaultQue
     }
     for (const QueueConfig& other : queues) {
         if (other.name == queue.name) {
-            throw ConfError("duplicate queue " + quoted(queue.name));
+            throw ConfError("duplicate queue " + inQuotes(queue.name));
         }
     }
     queues.push_back(std::move(queue));
@@ -256,12 +256,12 @@ void setSpool(ngx_conf_t* cf, SpoolConfig& spool, std::span<ngx_str_t> arguments
     if (arguments.size() > 2) {
         std::string_view text = view(arguments[2]);
         if (!takePrefix(text, "max=")) {
-            throw ConfError("invalid parameter " + quoted(text));
+            throw ConfError("invalid parameter " + inQuotes(text));
         }
         ngx_str_t value = borrow(text);
         const off_t size = ngx_parse_offset(&value);
         if (size == NGX_ERROR || size < Least) {
-            throw ConfError("invalid size " + quoted(text) + ": at least 1m");
+            throw ConfError("invalid size " + inQuotes(text) + ": at least 1m");
         }
         spool.maxBytes = static_cast<std::uint64_t>(size);
     }
@@ -278,7 +278,7 @@ void setConfirm(BrokerConfig& broker, std::span<ngx_str_t> arguments)
         } else {
             broker.confirmTimeout = parseTime(text);
             if (broker.confirmTimeout < std::chrono::seconds(1)) {
-                throw ConfError("invalid time " + quoted(text) + ": at least 1s");
+                throw ConfError("invalid time " + inQuotes(text) + ": at least 1s");
             }
         }
     }
@@ -289,7 +289,7 @@ void setCluster(const MainConf& main, BrokerConfig& broker, std::span<ngx_str_t>
 {
     std::string_view word = view(arguments[1]);
     if (word != "on" && word != "off") {
-        throw ConfError("invalid value " + quoted(word) + " in \"cluster\": on or off");
+        throw ConfError("invalid value " + inQuotes(word) + " in \"cluster\": on or off");
     }
     broker.cluster = word == "on";
     if (arguments.size() > 2) {
@@ -297,16 +297,17 @@ void setCluster(const MainConf& main, BrokerConfig& broker, std::span<ngx_str_t>
         constexpr std::string_view Allowed =
             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_";
         if (!takePrefix(name, "node=") || !broker.cluster) {
-            throw ConfError("invalid parameter " + quoted(view(arguments[2])));
+            throw ConfError("invalid parameter " + inQuotes(view(arguments[2])));
         }
         if (name.empty() || name.size() > 64 || name.find_first_not_of(Allowed) != std::string_view::npos) {
-            throw ConfError("invalid node name " + quoted(name) + ": 1 to 64 letters, digits, dots, - and _");
+            throw ConfError("invalid node name " + inQuotes(name) +
+                            ": 1 to 64 letters, digits, dots, - and _");
         }
         broker.clusterNode = name;
     }
     for (const auto& other : main.brokers) {
         if (broker.cluster && &other->config != &broker && other->config.cluster) {
-            throw ConfError("\"cluster on\" stands in realtime_broker " + quoted(other->config.name) +
+            throw ConfError("\"cluster on\" stands in realtime_broker " + inQuotes(other->config.name) +
                             " already: a node is part of one cluster");
         }
     }
@@ -318,7 +319,7 @@ void checkCluster(const BrokerConfig& broker)
     if (!broker.cluster) {
         return;
     }
-    const std::string block = "realtime_broker " + quoted(broker.name) + " with \"cluster on\" ";
+    const std::string block = "realtime_broker " + inQuotes(broker.name) + " with \"cluster on\" ";
     if (broker.servers.front().scheme == BrokerServer::Scheme::Sqlite) {
         throw ConfError(block + "needs an amqp server: nodes cannot share a sqlite file");
     }
@@ -326,11 +327,11 @@ void checkCluster(const BrokerConfig& broker)
     exchanges.push_back(broker.exchange);
     for (const ExchangeConfig& exchange : exchanges) {
         if (exchange.type == "direct") {
-            throw ConfError(block + "cannot hear all of exchange " + quoted(exchange.name) +
+            throw ConfError(block + "cannot hear all of exchange " + inQuotes(exchange.name) +
                             ": topic, fanout or headers is wanted, not direct");
         }
         if (exchange.name == broker.exchange.name + ".cluster") {
-            throw ConfError(block + "uses exchange " + quoted(exchange.name) + " itself");
+            throw ConfError(block + "uses exchange " + inQuotes(exchange.name) + " itself");
         }
     }
 }
@@ -349,29 +350,29 @@ void setHeartbeat(BrokerConfig& broker, std::string_view text)
 {
     broker.heartbeat = std::chrono::duration_cast<std::chrono::seconds>(parseTime(text));
     if (broker.heartbeat < std::chrono::seconds(1) || broker.heartbeat > std::chrono::seconds(600)) {
-        throw ConfError("invalid time " + quoted(text) + ": 1s to 10m");
+        throw ConfError("invalid time " + inQuotes(text) + ": 1s to 10m");
     }
 }
 
 void checkBroker(const BrokerConfig& broker)
 {
     if (broker.servers.empty()) {
-        throw ConfError("realtime_broker " + quoted(broker.name) + " needs a \"server\"");
+        throw ConfError("realtime_broker " + inQuotes(broker.name) + " needs a \"server\"");
     }
     checkCluster(broker);
     for (const QueueConfig& queue : broker.queues) {
         if (!queue.exchange.empty() && !hasExchange(broker, queue.exchange)) {
-            throw ConfError("queue " + quoted(queue.name) + " names an unknown exchange " +
-                            quoted(queue.exchange));
+            throw ConfError("queue " + inQuotes(queue.name) + " names an unknown exchange " +
+                            inQuotes(queue.exchange));
         }
     }
     for (const BrokerServer& server : broker.servers) {
         if (server.scheme == BrokerServer::Scheme::Amqps && broker.tlsCa.empty()) {
-            throw ConfError("realtime_broker " + quoted(broker.name) +
+            throw ConfError("realtime_broker " + inQuotes(broker.name) +
                             " has an amqps server and needs \"tls_ca\"");
         }
         if (server.scheme == BrokerServer::Scheme::Sqlite && !broker.spool.directory.empty()) {
-            throw ConfError("realtime_broker " + quoted(broker.name) +
+            throw ConfError("realtime_broker " + inQuotes(broker.name) +
                             " has a sqlite server, which is durable itself: it takes no \"spool\"");
         }
     }
@@ -398,7 +399,7 @@ std::string firstLine(const std::string& path)
         line.pop_back();
     }
     if (line.empty()) {
-        throw ConfError("no secret in " + quoted(path));
+        throw ConfError("no secret in " + inQuotes(path));
     }
     return line;
 }
@@ -408,14 +409,14 @@ void addKey(const MainConf& main, PusherSettings& settings, std::string key)
 {
     for (const auto& one : main.apps) {
         if (pusher::findKey(one->app.pusher.credentials, key) != nullptr) {
-            throw ConfError("duplicate \"key\" " + quoted(key));
+            throw ConfError("duplicate \"key\" " + inQuotes(key));
         }
     }
     if (!settings.credentials.empty() && settings.credentials.back().secret.empty()) {
-        throw ConfError("\"key\" " + quoted(settings.credentials.back().key) + " has no \"secret\"");
+        throw ConfError("\"key\" " + inQuotes(settings.credentials.back().key) + " has no \"secret\"");
     }
     if (key.empty() || key.find_first_of(":/?& ") != std::string::npos) {
-        throw ConfError("invalid \"key\" " + quoted(key));
+        throw ConfError("invalid \"key\" " + inQuotes(key));
     }
     settings.credentials.push_back({std::move(key), {}});
 }
@@ -434,7 +435,7 @@ void addSecret(PusherSettings& pusher, std::string secret)
 bool parseFlag(std::string_view directive, std::string_view word)
 {
     if (word != "on" && word != "off") {
-        throw ConfError("invalid value " + quoted(word) + " in " + quoted(directive) + ": on or off");
+        throw ConfError("invalid value " + inQuotes(word) + " in " + inQuotes(directive) + ": on or off");
     }
     return word == "on";
 }
@@ -447,7 +448,7 @@ std::uint32_t parseSeconds(std::string_view text, std::uint32_t least)
     }
     auto seconds = std::chrono::duration_cast<std::chrono::seconds>(parseTime(text)).count();
     if (seconds < std::max<std::int64_t>(least, 1) || seconds > 86400) {
-        throw ConfError("invalid time " + quoted(text) + ": 1s to 24h");
+        throw ConfError("invalid time " + inQuotes(text) + ": 1s to 24h");
     }
     return static_cast<std::uint32_t>(seconds);
 }
@@ -460,7 +461,7 @@ void setClientEvents(PusherSettings& pusher, std::span<ngx_str_t> arguments)
         std::string_view text = view(arguments[2]);
         auto rate = takePrefix(text, "rate=") ? parseRate(text) : std::nullopt;
         if (!rate) {
-            throw ConfError("invalid parameter " + quoted(view(arguments[2])));
+            throw ConfError("invalid parameter " + inQuotes(view(arguments[2])));
         }
         pusher.clientEventsPerSecond = rate->perSecond;
     }
@@ -473,7 +474,7 @@ void setPresenceLimits(PusherSettings& pusher, std::span<ngx_str_t> arguments)
     if (arguments.size() > 2) {
         ssize_t size = ngx_parse_size(&arguments[2]);
         if (size < 0 || size > static_cast<ssize_t>(MaxMemberInfoBytes)) {
-            throw ConfError("invalid size " + quoted(view(arguments[2])) + ": at most 8k");
+            throw ConfError("invalid size " + inQuotes(view(arguments[2])) + ": at most 8k");
         }
         pusher.presenceInfoBytes = static_cast<std::uint32_t>(size);
     }
@@ -483,7 +484,7 @@ void addOrigins(std::vector<std::string>& origins, std::span<ngx_str_t> argument
 {
     for (const ngx_str_t& argument : arguments.subspan(1)) {
         if (!validOriginPattern(view(argument))) {
-            throw ConfError("invalid origin " + quoted(view(argument)));
+            throw ConfError("invalid origin " + inQuotes(view(argument)));
         }
         origins.emplace_back(view(argument));
     }
@@ -508,7 +509,7 @@ std::vector<std::string> expandEvents(std::string_view list)
         auto group = std::find_if(std::begin(groups), std::end(groups),
                                   [&](const Group& one) { return one.name == *word; });
         if (group == std::end(groups)) {
-            throw ConfError("unknown webhook events " + quoted(*word));
+            throw ConfError("unknown webhook events " + inQuotes(*word));
         }
         events.insert(events.end(), group->events.begin(), group->events.end());
     }
@@ -526,7 +527,7 @@ void addWebhook(PusherSettings& pusher, std::span<ngx_str_t> arguments)
     validateWebhookUrl(target.url);
     std::string_view text = arguments.size() > 2 ? view(arguments[2]) : "events=channel_existence,presence";
     if (!takePrefix(text, "events=")) {
-        throw ConfError("invalid parameter " + quoted(text));
+        throw ConfError("invalid parameter " + inQuotes(text));
     }
     target.events = expandEvents(text);
     pusher.webhooks.push_back(std::move(target));
@@ -577,7 +578,7 @@ std::vector<BrokerRoute> parseRoutes(std::span<ngx_str_t> arguments, const Chann
         }
         for (const BrokerRoute& other : routes) {
             if (other.broker == text) {
-                throw ConfError("duplicate broker " + quoted(text));
+                throw ConfError("duplicate broker " + inQuotes(text));
             }
         }
         routes.push_back({std::string(text), std::nullopt});
@@ -590,14 +591,14 @@ void setClientPublish(ChannelRule& rule, std::span<ngx_str_t> arguments)
 {
     std::string_view word = view(arguments[1]);
     if (word != "on" && word != "off") {
-        throw ConfError("invalid value " + quoted(word) + " in \"client_publish\": on or off");
+        throw ConfError("invalid value " + inQuotes(word) + " in \"client_publish\": on or off");
     }
     rule.clientPublish = word == "on";
     if (arguments.size() > 2) {
         std::string_view text = view(arguments[2]);
         auto rate = takePrefix(text, "rate=") ? parseRate(text) : std::nullopt;
         if (!rate || !rule.clientPublish) {
-            throw ConfError("invalid parameter " + quoted(view(arguments[2])));
+            throw ConfError("invalid parameter " + inQuotes(view(arguments[2])));
         }
         rule.clientPublishRate = *rate;
     }
@@ -607,7 +608,7 @@ void setClientPublish(ChannelRule& rule, std::span<ngx_str_t> arguments)
 bool parseDelivery(std::string_view word)
 {
     if (word != "log" && word != "broker") {
-        throw ConfError("invalid value " + quoted(word) + " in \"deliver\": log or broker");
+        throw ConfError("invalid value " + inQuotes(word) + " in \"deliver\": log or broker");
     }
     return word == "broker";
 }
@@ -615,7 +616,7 @@ bool parseDelivery(std::string_view word)
 void notTwice(bool& seen, std::string_view directive)
 {
     if (seen) {
-        throw ConfError(quoted(directive) + " directive is duplicate");
+        throw ConfError(inQuotes(directive) + " directive is duplicate");
     }
     seen = true;
 }
@@ -639,7 +640,7 @@ char* brokerBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
         broker->config.node = nodeName();
         broker->config.queues.emplace_back();
         if (main.broker(broker->config.name) != nullptr) {
-            throw ConfError("duplicate realtime_broker " + quoted(broker->config.name));
+            throw ConfError("duplicate realtime_broker " + inQuotes(broker->config.name));
         }
         if (main.brokers.size() == 8) {
             throw ConfError("at most 8 realtime_broker blocks");
@@ -695,7 +696,7 @@ char* appBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
             app = main.apps.back().get();
             app->app.id = id;
         } else if (app->declared) {
-            throw ConfError("duplicate realtime_app " + quoted(id));
+            throw ConfError("duplicate realtime_app " + inQuotes(id));
         }
         app->declared = true;
         app->place = placeOf(cf);
@@ -710,7 +711,7 @@ char* appBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
             const App& app = main.appBlock->app;
             const auto& credentials = app.pusher.credentials;
             if (!credentials.empty() && credentials.back().secret.empty()) {
-                throw ConfError("\"key\" " + quoted(credentials.back().key) + " has no \"secret\"");
+                throw ConfError("\"key\" " + inQuotes(credentials.back().key) + " has no \"secret\"");
             }
             if (!app.pusher.webhooks.empty() && credentials.empty()) {
                 throw ConfError("\"webhook\" needs a \"key\" and \"secret\" to sign with");
