@@ -40,6 +40,8 @@ struct BrokerConf {
     BrokerConfig config;
     ConfPlace place;
     bool exchangeSet = false;
+
+    bool hasExchange(std::string_view name) const;
 };
 
 struct AppConf {
@@ -69,9 +71,6 @@ struct MainConf {
     std::uint64_t generation = 0; // how many configurations its first zone has seen, this one included
     std::vector<struct LocConf*> endpoints;                         // all locations of ours
     std::map<std::string, struct LocConf*, std::less<>> byIdentity; // the same, see endpoint_identity.hpp
-    BrokerConf* block = nullptr;                                    // while its block is read
-    AppConf* appBlock = nullptr;
-    ChannelRule* ruleBlock = nullptr;
 
     ZoneConf* zone(std::string_view name) const;
     BrokerConf* broker(std::string_view name) const;
@@ -130,18 +129,11 @@ MainConf* mainConf(ngx_cycle_t* cycle);
 
 ConfPlace placeOf(ngx_conf_t* cf);
 
-// Types of directives within our blocks, as NGX_HTTP_UPS_CONF is for `upstream`. No http module uses these bits.
-inline constexpr ngx_uint_t InBroker = 0x00100000;
-inline constexpr ngx_uint_t InApp = 0x00200000;
-inline constexpr ngx_uint_t InChannels = 0x00400000;
+// --- how it is read: conf/ ---------------------------------------------------------------------------------------
 
-// conf_blocks.cpp: realtime_broker, realtime_app, channels, and what stands in them.
+// realtime_broker and realtime_app, see conf/block.hpp
 char* brokerBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
-char* brokerDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
 char* appBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
-char* appDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
-char* channelsBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
-char* channelsDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
 // Names that could not be looked up while the file was read. Logs and fails like `nginx -t` wants.
 ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf);
 
@@ -161,8 +153,8 @@ char* zoneDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
 // In the master, before it forks the workers of a configuration: gives it its number.
 ngx_int_t beginGeneration(MainConf& conf, ngx_log_t* log);
 
-// conf.cpp
-extern ngx_command_t commands[];
+// for the module's table
+ngx_command_t* allCommands();
 void* createMainConf(ngx_conf_t* cf);
 char* initMainConf(ngx_conf_t* cf, void* data);
 void* createLocConf(ngx_conf_t* cf);

@@ -59,7 +59,7 @@ ngx_http_module_t moduleContext = {
 ngx_module_t ngx_http_realtime_module = {
     NGX_MODULE_V1,
     &realtime::moduleContext, /* module context */
-    realtime::commands,       /* module directives */
+    realtime::allCommands(),  /* module directives */
     NGX_HTTP_MODULE,          /* module type */
     nullptr,                  /* init master */
     realtime::initModule,     /* init module */

@@ -26,7 +26,7 @@ if(NOT EXISTS ${NGINX_OBJS}/ngx_auto_config.h)
     message(FATAL_ERROR "${NGINX_OBJS} has no ngx_auto_config.h: run nginx's configure first")
 endif()
 
-file(GLOB nginx_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/nginx/*.cpp)
+file(GLOB nginx_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/nginx/*.cpp ${CMAKE_CURRENT_SOURCE_DIR}/nginx/conf/*.cpp)
 set(dashboard ${CMAKE_CURRENT_SOURCE_DIR}/nginx/dashboard)
 file(GLOB dashboard_files CONFIGURE_DEPENDS ${dashboard}/*)
 add_library(ngx_http_realtime_module MODULE ${nginx_sources} ${CMAKE_CURRENT_SOURCE_DIR}/nginx/modules.c

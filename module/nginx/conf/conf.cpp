@@ -1,0 +1,305 @@
+// The directives that stand in http, server and location. docs/directives.md describes them; a test compares.
+#include "nginx/conf.hpp"
+
+#include "nginx/conf/arguments.hpp"
+#include "nginx/conf/block.hpp"
+#include "nginx/conf/commands.hpp"
+#include "nginx/conf/endpoints.hpp"
+#include "nginx/guard.hpp"
+#include "nginx/pool.hpp"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace realtime {
+
+static_assert(std::is_standard_layout_v<LocConf>, "the table uses offsetof()");
+
+MainConf* mainConf(ngx_cycle_t* cycle)
+{
+    return static_cast<MainConf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_realtime_module));
+}
+
+ConfPlace placeOf(ngx_conf_t* cf)
+{
+    if (cf->conf_file == nullptr) {
+        return {};
+    }
+    return {cf->conf_file->file.name, cf->conf_file->line};
+}
+
+ZoneConf* MainConf::zone(std::string_view name) const
+{
+    for (const auto& one : zones) {
+        if (name.empty() || one->name == name) {
+            return one.get();
+        }
+    }
+    return nullptr;
+}
+
+BrokerConf* MainConf::broker(std::string_view name) const
+{
+    for (const auto& one : brokers) {
+        if (one->config.name == name) {
+            return one.get();
+        }
+    }
+    return nullptr;
+}
+
+bool BrokerConf::hasExchange(std::string_view name) const
+{
+    return config.exchange.name == name ||
+           std::any_of(config.moreExchanges.begin(), config.moreExchanges.end(),
+                       [name](const ExchangeConfig& one) { return one.name == name; });
+}
+
+AppConf* MainConf::app(std::string_view id) const
+{
+    for (const auto& one : apps) {
+        if (one->app.id == id) {
+            return one.get();
+        }
+    }
+    return nullptr;
+}
+
+void* createMainConf(ngx_conf_t* cf)
+{
+    return guard<void*>(cf->log, nullptr, [&] {
+        auto& conf = poolNew<MainConf>(cf->pool);
+        conf.apps.push_back(std::make_unique<AppConf>());
+        conf.apps.front()->app.id = "default";
+        return &conf;
+    });
+}
+
+char* initMainConf(ngx_conf_t*, void* data)
+{
+    auto& conf = *static_cast<MainConf*>(data);
+    ngx_conf_init_msec_value(conf.drain, 30000);
+    return NGX_CONF_OK;
+}
+
+void* createLocConf(ngx_conf_t* cf)
+{
+    return guard<void*>(cf->log, nullptr, [&] {
+        auto& conf = poolNewPlain<LocConf>(cf->pool);
+        conf.maxMessageBytes = NGX_CONF_UNSET_SIZE;
+        conf.bufferBytes = NGX_CONF_UNSET_SIZE;
+        conf.ping = NGX_CONF_UNSET_MSEC;
+        conf.timeout = NGX_CONF_UNSET_MSEC;
+        conf.deflate = NGX_CONF_UNSET;
+        conf.echo = true;
+        return &conf;
+    });
+}
+
+char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child)
+{
+    auto& prev = *static_cast<LocConf*>(parent);
+    auto& conf = *static_cast<LocConf*>(child);
+
+    ngx_conf_merge_size_value(conf.maxMessageBytes, prev.maxMessageBytes, std::size_t{64} * 1024);
+    ngx_conf_merge_size_value(conf.bufferBytes, prev.bufferBytes, std::size_t{1024} * 1024);
+    ngx_conf_merge_msec_value(conf.ping, prev.ping, 25000);
+    ngx_conf_merge_msec_value(conf.timeout, prev.timeout, 60000);
+    ngx_conf_merge_value(conf.deflate, prev.deflate, 0);
+    if (conf.origins == nullptr) {
+        conf.origins = prev.origins;
+    }
+
+    if (conf.timeout == 0 || conf.ping >= conf.timeout) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"realtime_timeout\" must be longer than \"realtime_ping\"");
+        return static_cast<char*>(NGX_CONF_ERROR);
+    }
+    return reading(cf, [&] { inheritEndpoint(cf, prev, conf); });
+}
+
+ngx_int_t postconfiguration(ngx_conf_t* cf)
+{
+    auto& conf = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_realtime_module));
+    return resolveNames(cf, conf);
+}
+
+namespace {
+
+char* originsDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& conf = *static_cast<LocConf*>(data);
+    if (conf.origins != nullptr) {
+        return const_cast<char*>("is duplicate");
+    }
+    return reading(cf, [&] {
+        auto& origins = poolNew<std::vector<std::string>>(cf->pool);
+        addOrigins(origins, argumentsOf(cf).subspan(1));
+        conf.origins = &origins;
+    });
+}
+
+char* messageSizeDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
+{
+    char* result = ngx_conf_set_size_slot(cf, cmd, conf);
+    if (result == NGX_CONF_OK && static_cast<LocConf*>(conf)->maxMessageBytes == 0) {
+        return const_cast<char*>("must be greater than zero");
+    }
+    return result;
+}
+
+char* bufferDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
+{
+    char* result = ngx_conf_set_size_slot(cf, cmd, conf);
+    if (result == NGX_CONF_OK && static_cast<LocConf*>(conf)->bufferBytes < 4096) {
+        return const_cast<char*>("must be at least 4k");
+    }
+    return result;
+}
+
+char* drainDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& conf = *static_cast<MainConf*>(data);
+    if (conf.drain != NGX_CONF_UNSET_MSEC) {
+        return const_cast<char*>("is duplicate");
+    }
+    auto* arguments = static_cast<ngx_str_t*>(cf->args->elts);
+    ngx_int_t time = ngx_parse_time(&arguments[1], 0);
+    if (time == NGX_ERROR) {
+        return const_cast<char*>("invalid value");
+    }
+    conf.drain = static_cast<ngx_msec_t>(time);
+    return NGX_CONF_OK;
+}
+
+constexpr ngx_uint_t Everywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+} // namespace
+
+// clang-format off
+std::span<const ngx_command_t> httpCommands()
+{
+  // A row for each: a directive of a location also needs its value in LocConf, and in createLocConf() and mergeLocConf().
+  static const ngx_command_t table[] = {
+
+    // realtime_zone NAME SIZE                      http
+    { ngx_string("realtime_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      zoneDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    // realtime_broker NAME { … }                   http
+    { ngx_string("realtime_broker"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      brokerBlock,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    // realtime_app ID { … }                        http
+    { ngx_string("realtime_app"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      appBlock,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    // realtime_drain TIME                          http                      30s
+    { ngx_string("realtime_drain"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      drainDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("realtime_publish"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      publishDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("realtime_subscribe"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      subscribeDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("realtime_pubsub"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      pubsubDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      nullptr },
+
+    // realtime_pusher websocket|api               location
+    { ngx_string("realtime_pusher"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      pusherDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      nullptr },
+
+    { ngx_string("realtime_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE12,
+      statusDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      nullptr },
+
+    // realtime_max_message_size SIZE               http, server, location    64k   one event's data
+    { ngx_string("realtime_max_message_size"),
+      Everywhere|NGX_CONF_TAKE1,
+      messageSizeDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, maxMessageBytes),
+      nullptr },
+
+    // realtime_buffer SIZE                         http, server, location    1m    waiting for one subscriber
+    { ngx_string("realtime_buffer"),
+      Everywhere|NGX_CONF_TAKE1,
+      bufferDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, bufferBytes),
+      nullptr },
+
+    // realtime_ping TIME                           http, server, location    25s   0: never
+    { ngx_string("realtime_ping"),
+      Everywhere|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, ping),
+      nullptr },
+
+    // realtime_timeout TIME                        http, server, location    60s
+    { ngx_string("realtime_timeout"),
+      Everywhere|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, timeout),
+      nullptr },
+
+    // realtime_deflate on|off                      http, server, location    off   permessage-deflate
+    { ngx_string("realtime_deflate"),
+      Everywhere|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, deflate),
+      nullptr },
+
+    // realtime_origins * | ORIGIN…                 http, server, location    same origin
+    { ngx_string("realtime_origins"),
+      Everywhere|NGX_CONF_1MORE,
+      originsDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      nullptr },
+  };
+  return table;
+}
+// clang-format on
+
+} // namespace realtime
