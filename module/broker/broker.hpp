@@ -91,7 +91,7 @@ struct BrokerConfig {
     std::chrono::milliseconds drain{1'000}; // for the destructor
     std::string node;                       // header `node`: host name and the like
     SpoolConfig spool;
-    bool cluster = false;    // nodes that share the exchange act as one: see broker/amqp/peer_feed.hpp
+    bool cluster = false;    // nodes that share the exchange act as one: see broker/peer_feed.hpp
     std::string clusterNode; // this one's name; empty: one is made of `node`
 };
 

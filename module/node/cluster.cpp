@@ -52,8 +52,8 @@ std::string mention(std::string_view app, std::string_view channel, std::string_
 
 } // namespace
 
-Cluster::Cluster(Node& node, const BrokerConfig& config)
-    : node_(node), feed_(config, node.threadEvents()), more_(node.loop().task([this] { take(); })),
+Cluster::Cluster(Node& node, const BrokerConfig& config, std::unique_ptr<PeerFeed> feed)
+    : node_(node), config_(config), feed_(std::move(feed)), more_(node.loop().task([this] { take(); })),
       speak_(node.loop().task([this] { speak(); })), told_(node.hub().logCount())
 {
 }
@@ -73,13 +73,13 @@ bool Cluster::covers(const App& app, std::string_view channel) const
 bool Cluster::covers(const ChannelPolicy& policy) const
 {
     return std::any_of(policy.brokers->begin(), policy.brokers->end(),
-                       [this](const BrokerRoute& route) { return route.broker == feed_.config().name; });
+                       [this](const BrokerRoute& route) { return route.broker == config_.name; });
 }
 
 void Cluster::take()
 {
     std::vector<std::unique_ptr<PeerMessage>> messages;
-    if (feed_.take(messages, MostInTurn)) {
+    if (feed_->take(messages, MostInTurn)) {
         more_->inNextTurn();
     }
     std::uint64_t receipt = 0;
@@ -88,7 +88,7 @@ void Cluster::take()
         receipt = message->receipt != 0 ? message->receipt : receipt;
     }
     if (receipt != 0) {
-        feed_.done(receipt); // now that it is in the log
+        feed_->done(receipt); // now that it is in the log
     }
 }
 
@@ -102,7 +102,7 @@ void Cluster::tick()
             leads_ = false;
             log.log.giveUpLead(log.slot);
         }
-        feed_.stop();
+        feed_->stop();
     }
     if (!letGo_ && log.slot != SharedLog::NoSlot) {
         const bool led = std::exchange(leads_, log.log.lead(log.slot));
@@ -117,14 +117,14 @@ void Cluster::tick()
 
 void Cluster::terminate(const App& app, std::string_view userId)
 {
-    feed_.say(cluster::terminate(app.id, userId));
+    feed_->say(cluster::terminate(app.id, userId));
 }
 
 void Cluster::handle(const PeerMessage& message)
 {
     switch (message.kind) {
     case PeerMessage::Kind::Event:
-        if (message.node != feed_.config().node) {
+        if (message.node != config_.node) {
             relay(message);
         }
         break;
@@ -204,7 +204,7 @@ void Cluster::hear(const PeerMessage& message)
         node_.counters().add(Counter::PeerIgnored);
         return;
     }
-    if (node == feed_.config().node) {
+    if (node == config_.node) {
         if (parsed->type == cluster::Message::Type::Beat) {
             buryTheDead();
         }
@@ -372,7 +372,7 @@ bool Cluster::firstOf(std::string_view but) const
 {
     const auto peers = node_.hub().log(0).log.peers();
     return std::all_of(peers.begin(), peers.end(),
-                       [&](const std::string& peer) { return peer == but || peer > feed_.config().node; });
+                       [&](const std::string& peer) { return peer == but || peer > config_.node; });
 }
 
 // --- speaking ---------------------------------------------------------------------------------------------------
@@ -382,7 +382,7 @@ void Cluster::want()
     if (!wantedOnce_ || node_.loop().elapsed(wantedAt_, WantPause)) {
         wantedOnce_ = true;
         wantedAt_ = node_.loop().ticks();
-        feed_.say(cluster::want());
+        feed_->say(cluster::want());
     }
 }
 
@@ -392,12 +392,12 @@ void Cluster::speak()
         return;
     }
     speak_->after(SweepPause);
-    if (!feed_.up()) {
+    if (!feed_->up()) {
         return;
     }
     if (node_.loop().elapsed(beatAt_, BeatPause)) {
         beatAt_ = node_.loop().ticks();
-        feed_.say(cluster::beat());
+        feed_->say(cluster::beat());
     }
     sweep();
 }
@@ -559,7 +559,7 @@ void Cluster::addPart(const cluster::Row& row)
 
 void Cluster::flush(bool last)
 {
-    const bool said = feed_.say(cluster::state(round_, std::exchange(roundFirst_, false), last, rows_));
+    const bool said = feed_->say(cluster::state(round_, std::exchange(roundFirst_, false), last, rows_));
     rows_.clear();
     roundDue_ |= !said; // all of it anew
 }

@@ -13,7 +13,7 @@
 #pragma once
 
 #include "app/app.hpp"
-#include "broker/amqp/peer_feed.hpp"
+#include "broker/peer_feed.hpp"
 #include "log/shared_log.hpp"
 #include "node/event_loop.hpp"
 #include "wire/cluster_message.hpp"
@@ -35,13 +35,13 @@ public:
     static constexpr Msec BeatPause = 3000;
     static constexpr std::uint32_t MostSilence = 5; // beats
 
-    Cluster(Node& node, const BrokerConfig& config);
+    Cluster(Node& node, const BrokerConfig& config, std::unique_ptr<PeerFeed> feed);
     ~Cluster();
 
     // Takes what has come from other nodes. Called when the thread has said that there is something.
     void take();
     void tick(); // now and then
-    void takeNotes(std::vector<Note>& out) { feed_.takeNotes(out); }
+    void takeNotes(std::vector<Note>& out) { feed_->takeNotes(out); }
 
     // On the other nodes.
     void terminate(const App& app, std::string_view userId);
@@ -89,7 +89,8 @@ private:
     void want();
 
     Node& node_;
-    PeerFeed feed_;
+    const BrokerConfig& config_;
+    std::unique_ptr<PeerFeed> feed_;
     std::unique_ptr<EventLoop::Task> more_;  // takes the rest in the next turn of the event loop
     std::unique_ptr<EventLoop::Task> speak_; // while this worker leads
     bool letGo_ = false;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "app/publisher.hpp"
-#include "broker/amqp/incoming_message.hpp"
+#include "broker/incoming_message.hpp"
 #include "node/node_config.hpp"
 
 #include <cstddef>

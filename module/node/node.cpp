@@ -1,5 +1,7 @@
 #include "node/node.hpp"
 
+#include "broker/amqp/amqp_peer_feed.hpp"
+#include "broker/amqp/amqp_stream_reader.hpp"
 #include "node/cluster.hpp"
 #include "node/ordered_channels.hpp"
 #include "node/pusher_channels.hpp"
@@ -19,20 +21,31 @@ const App* NodeConfig::app(std::string_view id) const
     return found == apps.end() ? nullptr : *found;
 }
 
-Node::Node(EventLoop& loop, NodeConfig config)
+std::unique_ptr<PeerFeed> NodeLinks::amqpPeerFeed(const BrokerConfig& config, LoopWakeUp& wakeUp)
+{
+    return std::make_unique<AmqpPeerFeed>(config, wakeUp);
+}
+
+std::unique_ptr<StreamReader> NodeLinks::amqpStreamReader(const BrokerConfig& config, std::string queue,
+                                                          LoopWakeUp& wakeUp)
+{
+    return std::make_unique<AmqpStreamReader>(config, std::move(queue), wakeUp);
+}
+
+Node::Node(EventLoop& loop, NodeConfig config, const NodeLinks& links)
     : loop_(loop), config_(std::move(config)), counters_(ownWords_), startedMs_(loop.nowMs()),
       activity_(*this), turnEnd_(loop.task([this] { deliver(); })),
       nextTurn_(loop.task([this] { deliver(); })), rouseBrokers_(loop.task([this] { rouseBrokers(); }))
 {
     openLogs();
-    openBrokers();
+    openBrokers(links.stores);
     publisher_ = std::make_unique<Publisher>(*hub_, brokers_);
     pusherChannels_ = std::make_unique<PusherChannels>(*this);
     // Before claimSlot() does the same without a word: this may be the successor of a worker that crashed.
     pusherChannels_->reap();
     claimMissingSlots();
-    openCluster();
-    ordered_ = std::make_unique<OrderedChannels>(*this);
+    openCluster(links.peers);
+    ordered_ = std::make_unique<OrderedChannels>(*this, links.streams);
     publishStats();
 }
 
@@ -114,14 +127,14 @@ bool Node::hasSlots() const
     return true;
 }
 
-void Node::openBrokers()
+void Node::openBrokers(const LinkFactory& stores)
 {
     threadEvents_.watch(loop_, [this] { onThreadEvent(); });
     for (const BrokerConfig* broker : config_.brokers) {
         BrokerConfig config = *broker;
         config.node = nodeName(config);
         config.spool.maxBytes /= std::max(config_.workers, 1U);
-        brokers_.push_back({config.name, std::make_unique<Broker>(config, threadEvents_)});
+        brokers_.push_back({config.name, std::make_unique<Broker>(config, threadEvents_, stores)});
     }
 }
 
@@ -136,11 +149,12 @@ std::string Node::nodeName(const BrokerConfig& config) const
     return config.node + suffix;
 }
 
-void Node::openCluster()
+void Node::openCluster(const PeerFeedFactory& peers)
 {
     for (const NamedBroker& one : brokers_) {
         if (one.broker->config().cluster) {
-            cluster_ = std::make_unique<Cluster>(*this, one.broker->config());
+            const BrokerConfig& config = one.broker->config();
+            cluster_ = std::make_unique<Cluster>(*this, config, peers(config, threadEvents_));
         }
     }
 }

@@ -6,6 +6,9 @@
 #pragma once
 
 #include "app/publisher.hpp"
+#include "broker/link.hpp"
+#include "broker/peer_feed.hpp"
+#include "broker/stream_reader.hpp"
 #include "hub/hub.hpp"
 #include "node/activity.hpp"
 #include "node/counters.hpp"
@@ -39,10 +42,21 @@ protected:
     ~AckWaiter() = default;
 };
 
+// How a node reaches what is outside. Unit tests put something in memory there.
+struct NodeLinks {
+    LinkFactory stores = makeLink;
+    PeerFeedFactory peers = amqpPeerFeed;
+    StreamReaderFactory streams = amqpStreamReader;
+
+    static std::unique_ptr<PeerFeed> amqpPeerFeed(const BrokerConfig& config, LoopWakeUp& wakeUp);
+    static std::unique_ptr<StreamReader> amqpStreamReader(const BrokerConfig& config, std::string queue,
+                                                          LoopWakeUp& wakeUp);
+};
+
 class Node {
 public:
     // Throws std::runtime_error if the zones, the descriptors or the threads cannot be had.
-    Node(EventLoop& loop, NodeConfig config);
+    Node(EventLoop& loop, NodeConfig config, const NodeLinks& links = {});
     virtual ~Node();
     Node(const Node&) = delete;
     Node& operator=(const Node&) = delete;
@@ -104,8 +118,8 @@ protected:
 private:
     friend class Activity; // asks transportOf()
     void openLogs();
-    void openBrokers();
-    void openCluster();
+    void openBrokers(const LinkFactory& stores);
+    void openCluster(const PeerFeedFactory& peers);
     std::string nodeName(const BrokerConfig& config) const;
     void claimMissingSlots();
     static Publication withFlags(const App& app, const Publication& publication);

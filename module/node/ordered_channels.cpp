@@ -26,9 +26,10 @@ std::string keyOf(std::string_view messageId)
 
 } // namespace
 
-OrderedChannels::OrderedChannels(Node& node) : node_(node), more_(node.loop().task([this] { take(); }))
+OrderedChannels::OrderedChannels(Node& node, const StreamReaderFactory& readers)
+    : node_(node), more_(node.loop().task([this] { take(); }))
 {
-    openStreams();
+    openStreams(readers);
     if (any()) {
         node_.hub().useHistory(*this);
     }
@@ -39,7 +40,7 @@ OrderedChannels::~OrderedChannels()
     letGo();
 }
 
-void OrderedChannels::openStreams()
+void OrderedChannels::openStreams(const StreamReaderFactory& readers)
 {
     for (const App* app : node_.config().apps) {
         for (std::size_t i = 0; i < app->rules.size(); i++) {
@@ -55,8 +56,7 @@ void OrderedChannels::openStreams()
                 for (const NamedBroker& one : node_.brokers()) { // of which one is it: resolveStreams()
                     made->broker = one.name == route->broker ? &one.broker->config() : made->broker;
                 }
-                made->reader =
-                    std::make_unique<StreamReader>(*made->broker, route->queue, node_.threadEvents());
+                made->reader = readers(*made->broker, route->queue, node_.threadEvents());
                 streams_.push_back(std::move(made));
                 stream = streams_.back().get();
             }

@@ -12,7 +12,7 @@
 
 #include "app/app.hpp"
 #include "app/publisher.hpp"
-#include "broker/amqp/stream_reader.hpp"
+#include "broker/stream_reader.hpp"
 #include "hub/history_source.hpp"
 #include "hub/hub.hpp"
 #include "node/event_loop.hpp"
@@ -30,7 +30,7 @@ class Node;
 
 class OrderedChannels final : public HistorySource {
 public:
-    explicit OrderedChannels(Node& node);
+    OrderedChannels(Node& node, const StreamReaderFactory& readers);
     ~OrderedChannels();
 
     bool any() const { return !streams_.empty(); }
@@ -83,7 +83,7 @@ private:
         std::uint64_t token = 0;
     };
 
-    void openStreams();
+    void openStreams(const StreamReaderFactory& readers);
     Stream* find(std::uint64_t identity);
     void lead();
     void letGo();

@@ -11,8 +11,9 @@
 #pragma once
 
 #include "broker/amqp/amqp_connection.hpp"
-#include "broker/amqp/incoming_message.hpp"
+#include "broker/amqp/message_assembler.hpp"
 #include "broker/link.hpp"
+#include "broker/peer_feed.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -22,18 +23,6 @@
 #include <vector>
 
 namespace realtime {
-
-struct PeerMessage : IncomingMessage {
-    enum class Kind {
-        Event,
-        Control,   // what nodes tell each other; `data`
-        Opened,    // the queue is consumed from now on; what was told before may be lost
-        Overflown, // the queue was full: events are lost
-    };
-    Kind kind = Kind::Event;
-    bool fresh = false;        // Opened: the queue was not there, so that nothing was kept
-    std::uint64_t receipt = 0; // for PeerFeed::done()
-};
 
 class PeerOwner {
 public:

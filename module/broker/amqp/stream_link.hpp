@@ -9,8 +9,9 @@
 
 #include "broker/amqp/amqp_connection.hpp"
 #include "broker/amqp/amqp_declarations.hpp"
-#include "broker/amqp/incoming_message.hpp"
+#include "broker/amqp/message_assembler.hpp"
 #include "broker/link.hpp"
+#include "broker/stream_reader.hpp"
 
 #include <array>
 #include <cstdint>
@@ -20,12 +21,6 @@
 #include <vector>
 
 namespace realtime {
-
-// Where to begin. Last: with the last chunk of events. At a time: with the first chunk that was stored then or later.
-struct StreamStart {
-    enum class Kind { First, Last, Number, Time } kind = Kind::First;
-    std::int64_t value = 0; // Number: of the event. Time: Unix seconds
-};
 
 enum class StreamLane : std::size_t { Follow, Look, Begin };
 

@@ -1,4 +1,4 @@
-#include "broker/amqp/stream_reader.hpp"
+#include "broker/amqp/amqp_stream_reader.hpp"
 
 #include "broker/consumer_thread.hpp"
 
@@ -15,7 +15,7 @@ constexpr std::size_t MaxEvents =
 constexpr std::uint64_t AcknowledgeEvery = StreamLink::Prefetch / 4;
 constexpr std::uint64_t MaxStrangers = 64; // events at the beginning that do not say of which life they are
 
-// StreamReader::Loop::wanted: the number of an event, a time in seconds, or
+// AmqpStreamReader::Loop::wanted: the number of an event, a time in seconds, or
 constexpr std::uint64_t Nothing = ~std::uint64_t{0};
 constexpr std::uint64_t TheLast = Nothing - 1;
 constexpr std::uint64_t IsTime = std::uint64_t{1} << 63;
@@ -88,7 +88,7 @@ private:
 
 } // namespace
 
-class StreamReader::Loop final : public ConsumerThread<StreamLink>, public StreamOwner {
+class AmqpStreamReader::Loop final : public ConsumerThread<StreamLink>, public StreamOwner {
 public:
     Loop(const BrokerConfig& config, std::string queue, LoopWakeUp& wakeUp)
         : ConsumerThread(config, wakeUp, "stream \"" + queue + '"'), events(MaxEvents), questions(MaxAsked),
@@ -339,14 +339,14 @@ private:
     std::size_t answerBytes_ = 0;
 };
 
-StreamReader::StreamReader(BrokerConfig config, std::string queue, LoopWakeUp& wakeUp)
+AmqpStreamReader::AmqpStreamReader(BrokerConfig config, std::string queue, LoopWakeUp& wakeUp)
     : config_(std::move(config)), loop_(std::make_unique<Loop>(config_, std::move(queue), wakeUp))
 {
 }
 
-StreamReader::~StreamReader() = default;
+AmqpStreamReader::~AmqpStreamReader() = default;
 
-void StreamReader::follow(const StreamStart& start, std::uint64_t life)
+void AmqpStreamReader::follow(const StreamStart& start, std::uint64_t life)
 {
     loop_->life.store(life, std::memory_order_release);
     loop_->wanted.store(wantedFor(start), std::memory_order_release);
@@ -354,25 +354,25 @@ void StreamReader::follow(const StreamStart& start, std::uint64_t life)
     loop_->rouse();
 }
 
-void StreamReader::expect(std::uint64_t life)
+void AmqpStreamReader::expect(std::uint64_t life)
 {
     loop_->life.store(life, std::memory_order_release);
 }
 
-void StreamReader::stopFollowing()
+void AmqpStreamReader::stopFollowing()
 {
     loop_->wanted.store(Nothing, std::memory_order_release);
     loop_->rouse();
 }
 
-std::unique_ptr<StreamEvent> StreamReader::take()
+std::unique_ptr<StreamEvent> AmqpStreamReader::take()
 {
     loop_->heard();
     std::unique_ptr<StreamEvent> event;
     return loop_->events.pop(event) ? std::move(event) : nullptr;
 }
 
-void StreamReader::done(std::uint64_t receipt, std::uint64_t number)
+void AmqpStreamReader::done(std::uint64_t receipt, std::uint64_t number)
 {
     loop_->done.store(receipt, std::memory_order_release);
     if (loop_->wanted.load(std::memory_order_relaxed) != Nothing) { // only this thread writes it
@@ -381,7 +381,7 @@ void StreamReader::done(std::uint64_t receipt, std::uint64_t number)
     loop_->rouse();
 }
 
-bool StreamReader::ask(StreamQuestion question)
+bool AmqpStreamReader::ask(StreamQuestion question)
 {
     if (loop_->askedFor >= MaxAsked || !loop_->questions.push(std::move(question))) {
         return false;
@@ -391,7 +391,7 @@ bool StreamReader::ask(StreamQuestion question)
     return true;
 }
 
-void StreamReader::takeAnswers(std::vector<StreamAnswer>& out)
+void AmqpStreamReader::takeAnswers(std::vector<StreamAnswer>& out)
 {
     loop_->heard();
     StreamAnswer answer;
@@ -401,7 +401,7 @@ void StreamReader::takeAnswers(std::vector<StreamAnswer>& out)
     }
 }
 
-void StreamReader::takeNotes(std::vector<Note>& out)
+void AmqpStreamReader::takeNotes(std::vector<Note>& out)
 {
     loop_->takeNotes(out);
 }

@@ -1,4 +1,4 @@
-#include "broker/amqp/peer_feed.hpp"
+#include "broker/amqp/amqp_peer_feed.hpp"
 
 #include "broker/consumer_thread.hpp"
 
@@ -15,7 +15,7 @@ constexpr std::uint64_t AcknowledgeTogether = PeerLink::Prefetch / 4;
 
 } // namespace
 
-class PeerFeed::Loop final : public ConsumerThread<PeerLink>, public PeerOwner {
+class AmqpPeerFeed::Loop final : public ConsumerThread<PeerLink>, public PeerOwner {
 public:
     Loop(const BrokerConfig& config, LoopWakeUp& wakeUp)
         : ConsumerThread(config, wakeUp, "cluster"), messages(MaxMessages), sayings(MaxSayings)
@@ -101,19 +101,19 @@ private:
     Time acknowledgeAt_ = Time::max();
 };
 
-PeerFeed::PeerFeed(BrokerConfig config, LoopWakeUp& wakeUp)
+AmqpPeerFeed::AmqpPeerFeed(BrokerConfig config, LoopWakeUp& wakeUp)
     : config_(std::move(config)), loop_(std::make_unique<Loop>(config_, wakeUp))
 {
 }
 
-PeerFeed::~PeerFeed() = default;
+AmqpPeerFeed::~AmqpPeerFeed() = default;
 
-void PeerFeed::stop()
+void AmqpPeerFeed::stop()
 {
     loop_.reset();
 }
 
-bool PeerFeed::take(std::vector<std::unique_ptr<PeerMessage>>& out, std::size_t most)
+bool AmqpPeerFeed::take(std::vector<std::unique_ptr<PeerMessage>>& out, std::size_t most)
 {
     if (!loop_) {
         return false;
@@ -129,7 +129,7 @@ bool PeerFeed::take(std::vector<std::unique_ptr<PeerMessage>>& out, std::size_t 
     return true;
 }
 
-void PeerFeed::done(std::uint64_t receipt)
+void AmqpPeerFeed::done(std::uint64_t receipt)
 {
     if (loop_) {
         loop_->done.store(receipt, std::memory_order_release);
@@ -140,7 +140,7 @@ void PeerFeed::done(std::uint64_t receipt)
     }
 }
 
-bool PeerFeed::say(std::string body)
+bool AmqpPeerFeed::say(std::string body)
 {
     if (!loop_ || !loop_->sayings.push(std::move(body))) {
         return false;
@@ -149,14 +149,14 @@ bool PeerFeed::say(std::string body)
     return true;
 }
 
-void PeerFeed::takeNotes(std::vector<Note>& out)
+void AmqpPeerFeed::takeNotes(std::vector<Note>& out)
 {
     if (loop_) {
         loop_->takeNotes(out);
     }
 }
 
-bool PeerFeed::up() const
+bool AmqpPeerFeed::up() const
 {
     return loop_ && loop_->up();
 }

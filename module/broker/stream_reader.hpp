@@ -1,21 +1,28 @@
-// A stream as a worker reads it: a thread that follows its end if it is told to, and looks back for what is asked.
+// A stream (a queue that keeps what was read) as a worker reads it: its end is followed if it is told to, and what is asked for
+// is looked up.
 //
-// Thread     as Broker: the constructor, the destructor and every member function belong to the event loop, which never
-//            waits but for the thread's end, half a second at most.
-// Bounds     of what is followed, StreamLink::Prefetch messages wait to be taken; of what is asked for, MaxAsked answers of
+// Thread     the event loop, which never waits but for the end of the reader's own thread, half a second at most.
+// Bounds     of what is followed, a bounded number of events waits to be taken; of what is asked for, MaxAsked answers of
 //            PartEvents events or PartBytes bytes each.
 #pragma once
 
-#include "broker/amqp/stream_link.hpp"
 #include "broker/broker.hpp"
+#include "broker/incoming_message.hpp"
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 namespace realtime {
+
+// Where to begin. Last: with the last chunk of events. At a time: with the first chunk that was stored then or later.
+struct StreamStart {
+    enum class Kind { First, Last, Number, Time } kind = Kind::First;
+    std::int64_t value = 0; // Number: of the event. Time: Unix seconds
+};
 
 struct StreamEvent {
     enum class Kind {
@@ -62,32 +69,27 @@ public:
     static constexpr std::size_t MaxAsked = 4096;
     static constexpr std::size_t PartEvents = 256, PartBytes = std::size_t{64} << 10, PartLook = 16384;
 
-    // Throws std::runtime_error if the thread cannot start. `wakeUp` is called on the thread, once for all that waits.
-    StreamReader(BrokerConfig config, std::string queue, LoopWakeUp& wakeUp);
-    ~StreamReader();
-    StreamReader(const StreamReader&) = delete;
-    StreamReader& operator=(const StreamReader&) = delete;
+    virtual ~StreamReader() = default;
 
     // From there on; by number, once something was done(). If the stream is of a later life than this, or AnyLife: it is
     // Found, and not followed.
     static constexpr std::uint64_t AnyLife = ~std::uint64_t{0};
-    void follow(const StreamStart& start, std::uint64_t life);
-    void expect(std::uint64_t life); // from the next connection on
-    void stopFollowing();
-    std::unique_ptr<StreamEvent> take(); // null: there is none now
+    virtual void follow(const StreamStart& start, std::uint64_t life) = 0;
+    virtual void expect(std::uint64_t life) = 0; // from the next connection on
+    virtual void stopFollowing() = 0;
+    virtual std::unique_ptr<StreamEvent> take() = 0; // null: there is none now
     // What was taken up to this receipt is done, and the next event is `number`.
-    void done(std::uint64_t receipt, std::uint64_t number);
+    virtual void done(std::uint64_t receipt, std::uint64_t number) = 0;
 
     // It is answered when the stream can be read, whenever that is. False: too many are under way.
-    bool ask(StreamQuestion question);
-    void takeAnswers(std::vector<StreamAnswer>& out);
+    virtual bool ask(StreamQuestion question) = 0;
+    virtual void takeAnswers(std::vector<StreamAnswer>& out) = 0;
 
-    void takeNotes(std::vector<Note>& out);
-
-private:
-    class Loop;
-    BrokerConfig config_;
-    std::unique_ptr<Loop> loop_;
+    virtual void takeNotes(std::vector<Note>& out) = 0;
 };
+
+// `wakeUp` is called on another thread, once for all that waits to be taken.
+using StreamReaderFactory = std::function<std::unique_ptr<StreamReader>(
+    const BrokerConfig& config, std::string queue, LoopWakeUp& wakeUp)>;
 
 } // namespace realtime

@@ -1,4 +1,4 @@
-#include "broker/amqp/incoming_message.hpp"
+#include "broker/amqp/message_assembler.hpp"
 
 #include <charconv>
 
