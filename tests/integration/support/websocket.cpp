@@ -25,6 +25,7 @@ struct WebSocket::Impl {
     std::string partial;
     std::deque<WebSocketMessage> incoming;
     std::deque<Outgoing> outgoing;
+    std::string written; // what libwebsockets compresses, which goes on behind lws_write()
     bool closing = false;
     int closeCode = 1000;
     std::string closeReason;
@@ -145,11 +146,10 @@ int WebSocket::Impl::write()
     }
     const Outgoing next = outgoing.front();
     outgoing.pop_front();
-    std::string buffer(LWS_PRE, '\0');
-    buffer += next.data;
-    const int written = lws_write(wsi, reinterpret_cast<unsigned char*>(buffer.data() + LWS_PRE),
-                                  next.data.size(), next.binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);
-    if (written < 0) {
+    written.assign(LWS_PRE, '\0');
+    written += next.data;
+    if (lws_write(wsi, reinterpret_cast<unsigned char*>(written.data() + LWS_PRE), next.data.size(),
+                  next.binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT) < 0) {
         return -1;
     }
     if (!outgoing.empty() || closing) {
