@@ -102,12 +102,11 @@ public:
 
     void start()
     {
-        const char* sanitizer = std::getenv("REALTIME_TEST_PRELOAD");
-        const std::string preload = (sanitizer == nullptr ? "" : sanitizer + std::string(" ")) + preload_;
-        master_ = spawn({"/usr/sbin/nginx", "-p", directory_.path(), "-c", directory_.path() / "nginx.conf",
-                         "-e", directory_.path() / "error.log"},
-                        directory_.path() / "output",
-                        preload.empty() ? Environment{} : Environment{{"LD_PRELOAD", preload}});
+        Environment environment = sanitizerOptions();
+        environment["LD_PRELOAD"] = preload_;
+        master_ = spawn({nginxPath(), "-p", directory_.path(), "-c", directory_.path() / "nginx.conf", "-e",
+                         directory_.path() / "error.log"},
+                        directory_.path() / "output", environment);
         eventually([this] { return answers(); }, "nginx answers");
     }
     bool answers() const
@@ -838,6 +837,7 @@ TEST(every_acknowledged_event_reaches_the_queue_whatever_dies)
         compareOrdered(rabbit, ordered, {&here, &there});
     }
     expect(faults.allMet(), "each kind of fault was met");
+    expectEqual(sanitizerReport(nginx.errorLog() + other.errorLog()), "");
 }
 
 // The checker itself: the same with a spool that is off, but acknowledged.

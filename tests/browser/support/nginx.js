@@ -8,6 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
+const nginxPath = process.env.REALTIME_TEST_NGINX ?? '/usr/sbin/nginx'; // one of scripts/nginx-asan, say
+const sanitizers = { ASAN_OPTIONS: 'detect_leaks=0:exitcode=99:quarantine_size_mb=32', UBSAN_OPTIONS: 'print_stacktrace=1' };
 export const modulePath = process.env.REALTIME_TEST_MODULE ?? join(root, 'build/ngx_http_realtime_module.so');
 
 // Asks again and again; fails after `patience` milliseconds. `what` is the wish, or a function that tells it then.
@@ -58,8 +60,8 @@ export class Nginx {
     mkdirSync(join(nginx.directory, 'data'));
     writeFileSync(join(nginx.directory, 'nginx.conf'), configuration(nginx));
     const asRoot = process.getuid() === 0 ? ' user root;' : '';
-    nginx.process = spawn('/usr/sbin/nginx', ['-p', nginx.directory, '-e', 'error.log', '-c',
-      join(nginx.directory, 'nginx.conf'), '-g', `daemon off;${asRoot}`], { stdio: 'ignore' });
+    nginx.process = spawn(nginxPath, ['-p', nginx.directory, '-e', 'error.log', '-c',
+      join(nginx.directory, 'nginx.conf'), '-g', `daemon off;${asRoot}`], { stdio: 'ignore', env: { ...sanitizers, ...process.env } });
     nginx.exited = new Promise(resolve => nginx.process.on('exit', resolve));
     await eventually(async () => {
       if (nginx.process.exitCode !== null) {
@@ -93,11 +95,17 @@ export class Nginx {
     return execFileSync('sqlite3', ['-json', join(this.directory, 'data/events.db'), sql], { encoding: 'utf8' });
   }
 
-  // Resolves to the lines of the error log that nobody should ever see.
-  async stop({ killed = false } = {}) {
+  // Ends it and leaves its directory.
+  async end() {
     process.kill(this.process.pid, 'SIGTERM');
     await this.exited;
-    const bad = this.errorLog().split('\n').filter(line => /\[(alert|emerg|crit)\]/.test(line))
+  }
+
+  // Resolves to the lines of the error log that nobody should ever see. What sanitizers report goes there, too.
+  async stop({ killed = false } = {}) {
+    await this.end();
+    const bad = this.errorLog().split('\n')
+      .filter(line => /\[(alert|emerg|crit)\]|Sanitizer|runtime error:/.test(line))
       .filter(line => !(killed && line.includes('exited on signal 9')));
     rmSync(this.directory, { recursive: true });
     return bad;

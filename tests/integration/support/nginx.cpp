@@ -23,25 +23,10 @@
 namespace realtime::testing {
 namespace {
 
-constexpr const char* NginxBinary = "/usr/sbin/nginx";
-
 std::string environmentOr(const char* name, const char* otherwise)
 {
     const char* value = std::getenv(name);
     return value == nullptr || *value == '\0' ? otherwise : value;
-}
-
-// A module built with a sanitizer needs its runtime loaded first (REALTIME_TEST_PRELOAD).
-Environment sanitizerEnvironment(const std::filesystem::path& directory)
-{
-    const std::string preload = environmentOr("REALTIME_TEST_PRELOAD", "");
-    if (preload.empty()) {
-        return {};
-    }
-    const std::string log = "log_path=" + (directory / "sanitizer").string();
-    return {{"LD_PRELOAD", preload},
-            {"ASAN_OPTIONS", log + ":detect_leaks=0:abort_on_error=0:exitcode=99"},
-            {"UBSAN_OPTIONS", log + ":print_stacktrace=1:exitcode=99"}};
 }
 
 std::vector<pid_t> childrenOf(pid_t pid)
@@ -127,9 +112,9 @@ std::string template_(const NginxOptions& options)
     if (!options.whole.empty()) {
         return options.whole;
     }
-    // `env` hands the sanitizer's runtime on to a new binary (SIGUSR2).
+    // `env` hands the sanitizers' options on to a new binary (SIGUSR2).
     std::string text =
-        "load_module %MODULE%; env LD_PRELOAD; env ASAN_OPTIONS; env UBSAN_OPTIONS;\n"
+        "load_module %MODULE%; env ASAN_OPTIONS; env UBSAN_OPTIONS;\n"
         "user " +
         options.user +
         ";\n"
@@ -158,7 +143,7 @@ std::string template_(const NginxOptions& options)
 
 std::vector<std::string> nginxCommand(const std::filesystem::path& directory)
 {
-    return {NginxBinary, "-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"};
+    return {nginxPath(), "-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"};
 }
 
 } // namespace
@@ -166,6 +151,33 @@ std::vector<std::string> nginxCommand(const std::filesystem::path& directory)
 std::string modulePath()
 {
     return environmentOr("REALTIME_TEST_MODULE", REALTIME_MODULE_PATH);
+}
+
+std::string nginxPath()
+{
+    return environmentOr("REALTIME_TEST_NGINX", "/usr/sbin/nginx");
+}
+
+bool sanitized()
+{
+    return run({nginxPath(), "-V"}, sanitizerOptions()).output.find("-fsanitize") != std::string::npos;
+}
+
+Environment sanitizerOptions()
+{
+    return {{"ASAN_OPTIONS", "detect_leaks=0:exitcode=99:verify_asan_link_order=0"},
+            {"UBSAN_OPTIONS", "print_stacktrace=1"}};
+}
+
+std::string sanitizerReport(const std::string& text)
+{
+    for (const char* beginning : {"ERROR: AddressSanitizer", "runtime error:", "Sanitizer CHECK failed"}) {
+        if (const auto at = text.find(beginning); at != std::string::npos) {
+            const auto line = text.rfind('\n', at);
+            return text.substr(line == std::string::npos ? 0 : line + 1, 8000);
+        }
+    }
+    return {};
 }
 
 CommandResult testConfiguration(const NginxOptions& options)
@@ -176,9 +188,10 @@ CommandResult testConfiguration(const NginxOptions& options)
     writeFile(directory.path() / "nginx.conf", text);
     auto command = nginxCommand(directory.path());
     command.emplace_back("-t");
-    CommandResult result = run(command, sanitizerEnvironment(directory.path()));
+    CommandResult result = run(command, sanitizerOptions());
     // Once the configuration has been read, messages go to its own error log.
     result.output += readFile(directory.path() / "error.log");
+    expectEqual(sanitizerReport(result.output), "");
     return result;
 }
 
@@ -236,7 +249,7 @@ void Nginx::start()
     if (options_.daemon) {
         prctl(PR_SET_CHILD_SUBREAPER, 1); // so that masters whose parents have gone are children of ours
     }
-    pid_ = spawn(command, directory() / "output.log", sanitizerEnvironment(directory()));
+    pid_ = spawn(command, directory() / "output.log", sanitizerOptions());
     try {
         if (options_.daemon) {
             expectEqual(waitForExit(Patience), 0);
@@ -412,14 +425,11 @@ std::string Nginx::complaints() const
             all += "\n" + line;
         }
     }
-    for (const auto& entry : std::filesystem::directory_iterator(directory())) {
-        if (entry.path().filename().string().starts_with("sanitizer")) {
-            all += "\n" + readFile(entry.path()).substr(0, 8000);
+    // nginx makes its error log the standard error output of its processes, once it has read its configuration.
+    for (const char* file : {"output.log", "error.log"}) {
+        if (const std::string report = sanitizerReport(readFile(directory() / file)); !report.empty()) {
+            all += "\n" + report;
         }
-    }
-    const std::string output = readFile(directory() / "output.log");
-    if (output.find("Sanitizer") != std::string::npos || output.find("runtime error:") != std::string::npos) {
-        all += "\n" + output.substr(0, 8000);
     }
     return all;
 }

@@ -88,7 +88,13 @@ private:
 // `nginx -t` with this configuration: status and what it printed.
 CommandResult testConfiguration(const NginxOptions& options);
 
-std::string modulePath();
+std::string modulePath(); // REALTIME_TEST_MODULE in the environment, or the one of this build
+std::string nginxPath();  // REALTIME_TEST_NGINX in the environment, or Debian's
+bool sanitized();         // is that one that was built with sanitizers (scripts/nginx-asan)?
+// What sanitizers are told by the environment. They report to the standard error output.
+Environment sanitizerOptions();
+// From the first report on, as far as it is worth reading; empty if the text has none.
+std::string sanitizerReport(const std::string& text);
 
 } // namespace realtime::testing
 
