@@ -6,6 +6,7 @@
 #include "wire/pusher_webhook.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,9 +48,15 @@ struct PusherSettings {
     bool disabled = false;
 };
 
+// What is said of the app's share of the zones that it has channels in.
+struct AppShares {
+    std::optional<Quota> channels, presence, repeats;
+};
+
 struct App {
     std::string id;
     PusherSettings pusher;
+    AppShares shares;
     std::vector<ChannelRule> rules;
     std::vector<std::uint32_t> ruleLogs; // beside `rules`: the zone that each one's channels live in
     std::vector<BrokerRoute> brokers;    // of channels whose rule names none

@@ -1,10 +1,13 @@
 #include "app/publisher.hpp"
 
-#include "base/connection_id.hpp"
-#include "base/siphash.hpp"
+#include "base/hmac.hpp"
+#include "base/random.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 
 namespace realtime {
 
@@ -48,30 +51,31 @@ void fill(BrokerEvent& event, const App& app, const Publication& publication, co
 }
 
 // An event's name before it has an id. A repeat under the same idempotency key gets the same one, so that whoever hears
-// both knows them for one, on every node.
+// both knows them for one, on every node. All nodes come to the same without a secret: hence a hash for which nobody finds
+// two texts.
 std::string messageIdFor(const App& app, const Publication& publication)
 {
-    std::uint64_t high = 0;
-    std::uint64_t low = 0;
+    std::array<std::uint64_t, 2> id{};
     if (publication.idempotencyKey.empty()) {
-        high = drawConnectionId(); // 64 random bits
-        low = drawConnectionId();
+        id = drawRandom<decltype(id)>();
     } else {
-        const auto half = [&](std::uint64_t k) {
-            return SipHash({k, 0x6d6573736167652d})
-                .add(app.id.size())
-                .add(publication.channel.size())
-                .add(app.id)
-                .add(publication.channel)
-                .add(publication.idempotencyKey)
-                .finish();
-        };
-        high = half(1);
-        low = half(2);
+        std::string text(1, static_cast<char>('0' + static_cast<int>(publication.keyOwner)));
+        text.append(app.id).append(1, '\0').append(publication.channel).append(1, '\0');
+        text += publication.idempotencyKey;
+        const Sha256Digest digest = hmacSha256("nginx-realtime message", text);
+        std::memcpy(id.data(), digest.data(), sizeof(id));
     }
     char text[40];
-    const int length = std::snprintf(text, sizeof(text), "s-%016" PRIx64 "%016" PRIx64, high, low);
+    const int length = std::snprintf(text, sizeof(text), "s-%016" PRIx64 "%016" PRIx64, id[0], id[1]);
     return {text, static_cast<std::size_t>(length)};
+}
+
+// For so long who subscribes may be given the event.
+std::int64_t historyMsOf(const Publication& publication, const HistoryLimit& history)
+{
+    const std::int64_t age = history.messages == 0 ? NoHistory : history.ageMs;
+    const bool kept = (publication.flags & record_flag::Kept) != 0;
+    return kept && age != 0 ? std::max(age, KeptMs) : age;
 }
 
 Published outcome(const AppendResult& appended)
@@ -95,7 +99,8 @@ Published outcome(const AppendResult& appended)
     return published;
 }
 
-NewRecord recordOf(const App& app, const Publication& publication, const ChannelPolicy& policy, bool fromPeer)
+NewRecord recordOf(const App& app, const Publication& publication, const ChannelPolicy& policy,
+                   KeyOwner owner)
 {
     return {
         .app = app.id,
@@ -108,7 +113,8 @@ NewRecord recordOf(const App& app, const Publication& publication, const Channel
         .timeMs = publication.timeMs,
         .flags = publication.flags,
         .idempotencyKey = publication.idempotencyKey,
-        .fromPeer = fromPeer,
+        .keyOwner = owner,
+        .historyMs = historyMsOf(publication, policy.history),
         .stream = policy.stream,
         .number = publication.number,
         .publisher = publication.publisherSlot,
@@ -135,7 +141,7 @@ Published Publisher::publish(const App& app, const Publication& publication)
     if (policy.stream.identity != 0) {
         return toStream(app, publication, policy);
     }
-    AppendResult appended = append(app, publication, policy, false);
+    AppendResult appended = append(app, publication, policy, publication.keyOwner);
     published = outcome(appended);
     bool again = published.status == PublishStatus::Repeated && publication.token != 0;
     if (published.status != PublishStatus::Published && !again) {
@@ -159,7 +165,7 @@ Published Publisher::publish(const App& app, const Publication& publication)
 Published Publisher::toStream(const App& app, const Publication& publication, const ChannelPolicy& policy)
 {
     Published published;
-    NewRecord record = recordOf(app, publication, policy, true);
+    NewRecord record = recordOf(app, publication, policy, KeyOwner::Peer);
     record.event = eventOf(publication);
     if (!hub_.log(policy.log).log.fits(record)) {
         published.status = PublishStatus::TooLarge; // nobody could ever be told what the stream has
@@ -190,14 +196,14 @@ Published Publisher::toStream(const App& app, const Publication& publication, co
 
 Published Publisher::relay(const App& app, const Publication& publication)
 {
-    return outcome(append(app, publication, app.policyOf(publication.channel), true));
+    return outcome(append(app, publication, app.policyOf(publication.channel), KeyOwner::Peer));
 }
 
 AppendResult Publisher::append(const App& app, const Publication& publication, const ChannelPolicy& policy,
-                               bool fromPeer)
+                               KeyOwner owner)
 {
     HubLog& log = hub_.log(policy.log);
-    return log.log.append(recordOf(app, publication, policy, fromPeer), log.slot, *log.wakeUp);
+    return log.log.append(recordOf(app, publication, policy, owner), log.slot, *log.wakeUp);
 }
 
 // The configuration has made sure that every route names a broker.

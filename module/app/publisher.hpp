@@ -22,6 +22,9 @@
 
 namespace realtime {
 
+// How long a cache channel keeps its last event.
+inline constexpr std::int64_t KeptMs = std::int64_t{30} * 60 * 1000;
+
 // Limits (size, name) are checked by the caller, who knows the words to refuse with.
 struct Publication {
     std::string_view channel;
@@ -31,6 +34,8 @@ struct Publication {
     std::string_view origin; // connection id of the publisher, skipped by delivery
     std::string_view userId;
     std::string_view idempotencyKey;
+    KeyOwner keyOwner =
+        KeyOwner::Publisher; // Client: what a subscriber sends, who may not touch a server's keys
     std::int64_t timeMs = 0;
     std::uint32_t flags = 0;   // record_flag
     std::uint64_t token = 0;   // not 0: each broker's completion is to come back with it
@@ -47,7 +52,7 @@ enum class PublishStatus {
     BrokerFull,   // a broker that the rule names has no room; nothing was broadcast
     BrokerAway,   // or cannot store anything now; nothing was broadcast
     TooLarge,     // for the zone
-    ChannelsFull, // the zone's channel directory is full of subscribed channels
+    ChannelsFull, // no room in the zone for another channel of the app
 };
 
 struct Published {
@@ -74,13 +79,13 @@ public:
     // The brokers' threads hear of it by Broker::rouse(), once for all that a turn of the event loop brings.
     Published publish(const App& app, const Publication& publication);
     // What another node has published and its brokers have got already: to the subscribers here. The key is the
-    // peer's, see NewRecord::fromPeer.
+    // peer's, see KeyOwner::Peer.
     Published relay(const App& app, const Publication& publication);
 
 private:
     Published toStream(const App& app, const Publication& publication, const ChannelPolicy& policy);
     AppendResult append(const App& app, const Publication& publication, const ChannelPolicy& policy,
-                        bool fromPeer);
+                        KeyOwner owner);
     Broker* find(std::string_view name) const;
 
     Hub& hub_;

@@ -1,24 +1,22 @@
 #include "base/connection_id.hpp"
 
+#include "base/random.hpp"
+
+#include <array>
 #include <charconv>
-#include <sys/random.h>
 
 namespace realtime {
 
 ConnectionId drawConnectionId()
 {
     // One getrandom() for many ids: a subscriber storm must not be a storm of system calls.
-    static thread_local ConnectionId pool[64];
+    static thread_local std::array<ConnectionId, 64> pool;
     static thread_local std::size_t left = 0;
 
     for (;;) {
         if (left == 0) {
-            // Requests of up to 256 bytes are neither interrupted nor cut short (getrandom(2)).
-            ssize_t got = getrandom(pool, 256, 0);
-            left = got > 0 ? static_cast<std::size_t>(got) / sizeof(pool[0]) : 0;
-            if (left == 0) {
-                continue;
-            }
+            pool = drawRandom<decltype(pool)>();
+            left = pool.size();
         }
         ConnectionId id = pool[--left];
         pool[left] = 0;

@@ -103,7 +103,7 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
         if (subscriber.follows(request.app, request.channel)) {
             continue;
         }
-        Subscription* subscription = add(state, subscriber, request, result);
+        Subscription* subscription = add(state, subscriber, request, nowMs, result);
         if (subscription == nullptr) {
             // The newest is the head of the list.
             for (; !added.empty() && subscriber.subscriptions_ != nullptr; added.pop_back()) {
@@ -121,9 +121,10 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
 }
 
 Subscription* Hub::add(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
-                       JoinResult& joined)
+                       std::int64_t nowMs, JoinResult& joined)
 {
-    auto result = state.source.log.subscribe(state.source.slot, request.app, request.channel, request.stream);
+    auto result =
+        state.source.log.subscribe(state.source.slot, request.app, request.channel, request.stream, nowMs);
     if (!result) {
         return nullptr;
     }

@@ -56,7 +56,7 @@ struct ChannelRequest {
 
 enum class Joined {
     Ok,
-    ChannelsFull, // the zone's directory is full of subscribed channels
+    ChannelsFull, // no room in the zone for another channel of the app
     SeveralZones, // one subscription must stay in one zone
     NoSlot,       // too many workers live: this one has no slot in the zone (yet)
 };
@@ -173,7 +173,7 @@ private:
 
     bool wants(const ChannelRef& channel) const override;
     Subscription* add(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
-                      JoinResult& joined);
+                      std::int64_t nowMs, JoinResult& joined);
     Subscription* attach(LogState& state, Subscriber& subscriber, const ChannelRequest& request,
                          const SubscribeResult& counted);
     std::uint32_t remove(Subscriber& subscriber, Subscription** link);

@@ -55,7 +55,7 @@ JoinResult Hub::resume(Subscriber& subscriber, const Position& position, const S
     auto counted = log.moveSubscriber(from, slot, position.app, position.channel);
     result.moved = counted.has_value();
     if (!counted) {
-        counted = log.subscribe(slot, position.app, position.channel, position.stream);
+        counted = log.subscribe(slot, position.app, position.channel, position.stream, nowMs);
     }
     if (!counted) {
         result.status = Joined::ChannelsFull;

@@ -4,7 +4,26 @@
 #include "log/step.hpp"
 #include "log/wake.hpp"
 
+#include <algorithm>
+#include <limits>
+
 namespace realtime::sharedlog {
+
+namespace {
+
+// Until when, in Unix seconds, who comes may be given the record; 0: nobody may.
+std::uint32_t usefulUntil(const NewRecord& record)
+{
+    constexpr std::int64_t Ever = std::numeric_limits<std::uint32_t>::max();
+    constexpr std::uint32_t Passing = record_flag::Transient | record_flag::Control;
+    if ((record.flags & Passing) != 0 || record.historyMs < 0) {
+        return 0;
+    }
+    const std::int64_t end = (record.timeMs + record.historyMs) / 1000 + 1;
+    return static_cast<std::uint32_t>(record.historyMs == 0 ? Ever : std::clamp<std::int64_t>(end, 1, Ever));
+}
+
+} // namespace
 
 AppendResult Appender::append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp)
 {
@@ -41,17 +60,19 @@ AppendResult Appender::appendOnce(const NewRecord& record, std::uint32_t bytes, 
         (digest != nullptr && wasSeen(record, *digest, key, result))) {
         return result;
     }
-    const std::uint32_t entry = directory_.findOrAdd(key);
+    const std::uint32_t entry = directory_.findOrAdd(key, {record.timeMs, true});
     if (entry == 0) {
         result.status = AppendStatus::ChannelsFull;
         return result;
     }
     if (record.number && memory_.entry(entry).lastOffset >= streamOffset(*record.number)) {
+        directory_.settle(entry);
         return result; // by one who died before it could count it
     }
     result = publish(record, bytes, entry, digest);
     collectSleepers(entry, result.position, self, sleepers);
     memory_.header().pending = 0;
+    directory_.settle(entry);
     return result;
 }
 
@@ -73,6 +94,7 @@ AppendResult Appender::appendLocked(const NewRecord& record, std::uint32_t entry
     AppendResult result = publish(record, *bytes, entry, nullptr);
     collectSleepers(entry, result.position, self, sleepers);
     memory_.header().pending = 0;
+    directory_.settle(entry);
     return result;
 }
 
@@ -120,8 +142,9 @@ AppendResult Appender::publish(const NewRecord& record, std::uint32_t bytes, std
     fixed.appendedUs = appendedUs_;
     ring_.write(fixed, record);
     if (digest != nullptr) {
-        idempotency_.put(*digest, record.timeMs, {fixed.epoch, fixed.offset}, fixed.position);
+        idempotency_.put(*digest, record.timeMs, {fixed.epoch, fixed.offset}, fixed.position, entry.app);
     }
+    entry.usefulUntil = std::max(entry.usefulUntil, usefulUntil(record));
     // From here on a successor can finish the job: see finishPending() in lock.cpp.
     header.pendingRecords = header.appendedRecords + 1;
     header.pending = fixed.position;

@@ -22,21 +22,27 @@ std::uint32_t Cells::take()
     return touched_ + 1 < count_ ? ++touched_ : 0;
 }
 
-std::uint32_t Cells::findOrAdd(std::uint32_t& first, std::uint32_t owner, std::uint32_t slot)
+std::uint32_t Cells::add(std::uint32_t& first, std::uint32_t owner, std::uint32_t slot, Share& share)
 {
-    if (const std::uint32_t found = find(first, slot); found != 0) {
-        return found;
-    }
     const std::uint32_t index = take();
     if (index != 0) {
         at(index) = {owner, slot, 0, first};
         step("cell filled");
         first = index;
+        share.used++;
     }
     return index;
 }
 
-void Cells::remove(std::uint32_t& first, std::uint32_t index)
+std::uint32_t Cells::findOrAdd(std::uint32_t& first, std::uint32_t owner, std::uint32_t slot, Share& share)
+{
+    if (const std::uint32_t found = find(first, slot); found != 0) {
+        return found;
+    }
+    return share.full() ? 0 : add(first, owner, slot, share);
+}
+
+void Cells::remove(std::uint32_t& first, std::uint32_t index, Share& share)
 {
     std::uint32_t* link = &first;
     while (*link != index) {
@@ -46,16 +52,18 @@ void Cells::remove(std::uint32_t& first, std::uint32_t index)
     step("cell unlinked");
     at(index).next = free_;
     free_ = index;
+    share.used--;
 }
 
 std::optional<std::uint32_t> Cells::move(std::uint32_t& first, std::uint32_t owner, std::uint32_t from,
-                                         std::uint32_t slot)
+                                         std::uint32_t slot, Share& share)
 {
     const std::uint32_t source = find(first, from);
     if (source == 0 || at(source).count == 0) {
         return std::nullopt;
     }
-    const std::uint32_t target = findOrAdd(first, owner, slot);
+    std::uint32_t target = find(first, slot);
+    target = target == 0 ? add(first, owner, slot, share) : target;
     if (target == 0) {
         return std::nullopt;
     }
@@ -66,7 +74,7 @@ std::optional<std::uint32_t> Cells::move(std::uint32_t& first, std::uint32_t own
         at(source).count--;
         step("moved");
         if (at(source).count == 0) {
-            remove(first, source);
+            remove(first, source, share);
         }
     }
     return before;

@@ -29,14 +29,15 @@ public:
     Cell& at(std::uint32_t index) const { return table_[index]; }
     // In the list that begins with `first`.
     std::uint32_t find(std::uint32_t first, std::uint32_t slot) const;
-    // The same, made without a count if need be.
-    std::uint32_t findOrAdd(std::uint32_t& first, std::uint32_t owner, std::uint32_t slot);
+    // The same, made without a count if need be. It is part of `share`, what the owner's app has.
+    std::uint32_t findOrAdd(std::uint32_t& first, std::uint32_t owner, std::uint32_t slot, Share& share);
     // Takes one without a count out of its list.
-    void remove(std::uint32_t& first, std::uint32_t index);
+    void remove(std::uint32_t& first, std::uint32_t index, Share& share);
     // Counts one of `from` for `slot` instead, and returns how many that had before; nullopt if `from` has none, or there
-    // is no room. Should this process die in between, it is counted twice until its slot is freed; never not at all.
+    // is no room; the share, for a moment one more, does not count. Should this process die in between, it is counted
+    // twice until its slot is freed; never not at all.
     std::optional<std::uint32_t> move(std::uint32_t& first, std::uint32_t owner, std::uint32_t from,
-                                      std::uint32_t slot);
+                                      std::uint32_t slot, Share& share);
 
     // For rebuilding: each is free, or in the list that it is put in.
     void discard(std::uint32_t index);
@@ -48,6 +49,7 @@ private:
     {
     }
     std::uint32_t take();
+    std::uint32_t add(std::uint32_t& first, std::uint32_t owner, std::uint32_t slot, Share& share);
 
     Cell* table_;
     std::uint32_t count_;

@@ -15,6 +15,10 @@ namespace {
 // the lock.
 constexpr int EvictionLook = 8;
 
+// How many apps leastMissedOfOthers() looks at, and in how many of them that have idle entries.
+constexpr std::uint32_t AppLook = 64;
+constexpr int AppTries = 8;
+
 std::uint16_t tagOf(std::uint64_t hash)
 {
     return static_cast<std::uint16_t>(hash >> 48U);
@@ -24,8 +28,7 @@ std::uint16_t tagOf(std::uint64_t hash)
 
 std::uint64_t Directory::hash(std::string_view app, std::string_view channel) const
 {
-    const SipKey secret{mix(header_.seed + 1), mix(header_.seed + 2)};
-    return SipHash(secret).add(app.size()).add(app).add(channel).finish();
+    return SipHash(header_.keys.channels).add(app.size()).add(app).add(channel).finish();
 }
 
 std::optional<ChannelKey> Directory::key(std::string_view app, std::string_view channel,
@@ -39,7 +42,7 @@ std::optional<ChannelKey> Directory::key(std::string_view app, std::string_view 
 
 bool Directory::matches(const Entry& entry, const ChannelKey& key) const
 {
-    return entry.tag == tagOf(key.hash) && channel(entry) == key.channel && app(entry) == key.app;
+    return entry.tag == tagOf(key.hash) && channel(entry) == key.channel && app(memory_, entry) == key.app;
 }
 
 std::uint32_t Directory::find(const ChannelKey& key) const
@@ -57,36 +60,38 @@ std::uint32_t Directory::resolve(ChannelRef channel) const
     return known && memory_.entry(channel.index).epoch == channel.epoch ? channel.index : 0;
 }
 
-std::uint32_t Directory::findOrAdd(const ChannelKey& key)
+std::uint32_t Directory::findOrAdd(const ChannelKey& key, const Newcomer& newcomer)
 {
     if (const std::uint32_t found = find(key); found != 0) {
         return found;
     }
-    const std::uint32_t index = takeEntry();
+    const std::uint32_t owner = Apps(memory_).findOrAdd(key.app);
+    const std::uint32_t index = owner == 0 ? 0 : takeEntry(memory_.app(owner), newcomer);
     if (index == 0) {
         return 0;
     }
     Entry& entry = memory_.entry(index);
-    entry.stream = streamPlace(key.stream.identity);
+    entry.stream = static_cast<std::uint8_t>(streamPlace(key.stream.identity));
     entry.lastOffset = entry.stream != 0 ? header_.streams[entry.stream - 1].floor : 0;
     entry.lastPosition = 0;
     entry.keptPosition = 0;
+    entry.usefulUntil = 0;
     entry.told = 0;
+    entry.list = Idle::None;
     entry.subscribers = 0;
     entry.firstCell = 0;
     entry.members = 0;
     entry.firstMember = 0;
     entry.tag = tagOf(key.hash);
-    entry.appBytes = static_cast<std::uint8_t>(key.app.size());
+    entry.app = static_cast<std::uint16_t>(owner);
     entry.channelBytes = static_cast<std::uint8_t>(key.channel.size());
-    std::copy(key.app.begin(), key.app.end(), entry.name);
-    std::copy(key.channel.begin(), key.channel.end(), entry.name + key.app.size());
-    const std::uint64_t epoch = entry.stream != 0 ? key.stream.epoch : drawEpoch();
+    std::copy(key.channel.begin(), key.channel.end(), entry.name);
+    const std::uint64_t epoch = entry.stream != 0 ? key.stream.epoch : epochOf(key);
     step("entry filled");
     entry.epoch = epoch;
     step("entry alive");
     linkBucket(index, key.hash);
-    linkIdle(index);
+    memory_.app(owner).channels.used++;
     ++header_.channels;
     return index;
 }
@@ -105,62 +110,120 @@ std::uint16_t Directory::streamPlace(std::uint64_t identity) const
     return 0;
 }
 
-std::uint64_t Directory::drawEpoch()
+// Of a life of the channel: all its lives in one era are one, since all but the last were without events.
+std::uint64_t Directory::epochOf(const ChannelKey& key) const
 {
-    // The count is moved on before its epoch is used: after a crash in between the epoch is lost, never given twice.
-    std::uint64_t epoch = 0;
-    while (epoch == 0) {
-        epoch = mix(header_.seed + ++header_.epochsDrawn);
-    }
-    return epoch;
+    return std::max<std::uint64_t>(SipHash(header_.keys.epochs).add(key.hash).add(header_.era).finish(), 1);
 }
 
-std::uint32_t Directory::takeEntry()
+// --- room -----------------------------------------------------------------------------------------------------------
+
+std::uint32_t Directory::takeEntry(AppRow& app, const Newcomer& newcomer)
 {
-    if (const std::uint32_t index = header_.freeEntry; index != 0) {
-        header_.freeEntry = memory_.entry(index).nextInBucket;
-        return index;
+    if (!app.channels.full()) {
+        if (const std::uint32_t index = header_.freeEntry; index != 0) {
+            header_.freeEntry = memory_.entry(index).nextInBucket;
+            return index;
+        }
+        if (header_.entriesTouched + 1 < memory_.plan().entryCount) {
+            return ++header_.entriesTouched;
+        }
     }
-    if (header_.entriesTouched + 1 < memory_.plan().entryCount) {
-        return ++header_.entriesTouched;
+    const std::uint32_t index = findIdle(app, newcomer);
+    if (index == 0) {
+        app.refused++;
+    } else {
+        evict(index);
     }
-    return evict();
+    return index;
 }
 
-std::uint32_t Directory::evict()
+// The entry that is given to a new channel of the app. 0: there is none that may be.
+std::uint32_t Directory::findIdle(AppRow& app, const Newcomer& newcomer)
 {
+    IdleEntry best = leastMissed(app, newcomer.nowMs);
+    if (!app.channels.full() && (best.index == 0 || best.useful)) {
+        best = leastMissedOfOthers(app, newcomer.nowMs, best);
+    }
+    return best.useful && !newcomer.published ? 0 : best.index;
+}
+
+Directory::IdleEntry Directory::leastMissed(AppRow& app, std::int64_t nowMs)
+{
+    if (app.spare.first != 0) {
+        return {app.spare.first, false};
+    }
     const LogPosition tail = header_.tail.load(std::memory_order_relaxed);
     std::uint32_t oldest = 0;
-    for (int i = 0; i < EvictionLook && header_.idleFirst != 0; ++i) {
-        const std::uint32_t index = header_.idleFirst;
-        const LogPosition last = memory_.entry(index).lastPosition;
-        if (oldest == 0 || last < memory_.entry(oldest).lastPosition) {
+    for (int i = 0; i < EvictionLook && app.idle.first != 0; ++i) {
+        const std::uint32_t index = app.idle.first;
+        const Entry& entry = memory_.entry(index);
+        if (entry.lastPosition < tail || std::int64_t{entry.usefulUntil} <= nowMs / 1000) {
+            return {index, false};
+        }
+        if (oldest == 0 || entry.lastPosition < memory_.entry(oldest).lastPosition) {
             oldest = index;
         }
-        if (last < tail) {
-            break;
-        }
         unlinkIdle(index);
-        linkIdle(index);
+        linkIdle(index, Idle::Useful);
     }
-    if (oldest == 0) {
-        return 0;
+    return {oldest, oldest != 0};
+}
+
+// One that nobody misses; else of the app that has most, if that is more than `needy` has; else `own`. Looks at some apps,
+// at others the next time.
+Directory::IdleEntry Directory::leastMissedOfOthers(const AppRow& needy, std::int64_t nowMs, IdleEntry own)
+{
+    IdleEntry best = own;
+    std::uint32_t most = needy.channels.used;
+    int tried = 0;
+    for (std::uint32_t i = std::min(header_.appsTouched, AppLook); i > 0 && tried < AppTries; --i) {
+        header_.appHand = header_.appHand % header_.appsTouched + 1;
+        AppRow& row = memory_.app(header_.appHand);
+        if (&row == &needy || (row.spare.first == 0 && row.idle.first == 0)) {
+            continue;
+        }
+        ++tried;
+        const IdleEntry found = leastMissed(row, nowMs);
+        if (!found.useful) {
+            return found;
+        }
+        if (row.channels.used > most) {
+            most = row.channels.used;
+            best = found;
+        }
     }
-    Entry& entry = memory_.entry(oldest);
+    return best;
+}
+
+// Ends the life of a channel without subscribers.
+void Directory::evict(std::uint32_t index)
+{
+    const Entry& entry = memory_.entry(index);
     header_.forgottenPosition = std::max(header_.forgottenPosition, entry.lastPosition);
-    if (entry.stream != 0) {
+    if (entry.stream == 0) {
+        header_.era += entry.lastOffset != 0 ? 1 : 0; // should it come back it has another epoch
+    } else {
         Stream& stream = header_.streams[entry.stream - 1];
         stream.floor = std::max(stream.floor, entry.lastOffset);
     }
     step("entry forgotten");
-    Presence(memory_).forgetAll(oldest); // users that webhooks have not been told the departure of
-    unlinkIdle(oldest);
-    unlinkBucket(oldest);
+    Presence(memory_).forgetAll(index); // users that webhooks have not been told the departure of
+    bury(index);
+}
+
+void Directory::bury(std::uint32_t index)
+{
+    Entry& entry = memory_.entry(index);
+    if (entry.list != Idle::None) {
+        unlinkIdle(index);
+    }
+    unlinkBucket(index);
+    memory_.appOf(entry).channels.used--;
     --header_.channels;
     step("entry unlinked");
     entry.epoch = 0;
     step("entry dead");
-    return oldest;
 }
 
 void Directory::linkBucket(std::uint32_t index, std::uint64_t hash)
@@ -174,46 +237,68 @@ void Directory::linkBucket(std::uint32_t index, std::uint64_t hash)
 void Directory::unlinkBucket(std::uint32_t index)
 {
     const Entry& entry = memory_.entry(index);
-    std::uint32_t* link = &memory_.bucket(hash(app(entry), channel(entry)));
+    std::uint32_t* link = &memory_.bucket(hash(app(memory_, entry), channel(entry)));
     while (*link != index) {
         link = &memory_.entry(*link).nextInBucket;
     }
     *link = entry.nextInBucket;
 }
 
-void Directory::linkIdle(std::uint32_t index)
+void Directory::moveToList(std::uint32_t index)
 {
     Entry& entry = memory_.entry(index);
-    entry.idlePrevious = header_.idleLast;
+    const Idle list = idleListOf(entry);
+    if (list == Idle::Gone) {
+        bury(index);
+        entry.nextInBucket = header_.freeEntry;
+        header_.freeEntry = index;
+        return;
+    }
+    if (entry.list != Idle::None) {
+        unlinkIdle(index);
+    }
+    linkIdle(index, list);
+}
+
+void Directory::linkIdle(std::uint32_t index, Idle list)
+{
+    Entry& entry = memory_.entry(index);
+    IdleList& idle = listOf(memory_.appOf(entry), list);
+    entry.list = list;
+    entry.idlePrevious = idle.last;
     entry.idleNext = 0;
-    (header_.idleLast == 0 ? header_.idleFirst : memory_.entry(header_.idleLast).idleNext) = index;
+    (idle.last == 0 ? idle.first : memory_.entry(idle.last).idleNext) = index;
     step("idle half linked");
-    header_.idleLast = index;
+    idle.last = index;
 }
 
 void Directory::unlinkIdle(std::uint32_t index)
 {
-    const Entry& entry = memory_.entry(index);
-    (entry.idlePrevious == 0 ? header_.idleFirst : memory_.entry(entry.idlePrevious).idleNext) =
-        entry.idleNext;
+    Entry& entry = memory_.entry(index);
+    IdleList& idle = listOf(memory_.appOf(entry), entry.list);
+    (entry.idlePrevious == 0 ? idle.first : memory_.entry(entry.idlePrevious).idleNext) = entry.idleNext;
     step("idle half unlinked");
-    (entry.idleNext == 0 ? header_.idleLast : memory_.entry(entry.idleNext).idlePrevious) =
-        entry.idlePrevious;
+    (entry.idleNext == 0 ? idle.last : memory_.entry(entry.idleNext).idlePrevious) = entry.idlePrevious;
+    entry.list = Idle::None;
 }
 
 std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::uint32_t slot,
                                                       std::uint32_t count)
 {
     Entry& channel = memory_.entry(entry);
-    const std::uint32_t index = cells().findOrAdd(channel.firstCell, entry, slot);
+    AppRow& app = memory_.appOf(channel);
+    const std::uint32_t index = cells().findOrAdd(channel.firstCell, entry, slot, app.cells);
     if (index == 0) {
+        app.refused++;
         return std::nullopt;
     }
     const std::uint32_t before = cells().at(index).count;
     cells().at(index).count += count;
     step("subscriber counted");
     if (channel.subscribers == 0) {
-        unlinkIdle(entry);
+        if (channel.list != Idle::None) {
+            unlinkIdle(entry);
+        }
         ++header_.subscribedChannels;
     }
     channel.subscribers += count;
@@ -224,15 +309,19 @@ std::optional<std::uint32_t> Directory::addSubscriber(std::uint32_t entry, std::
 std::optional<std::uint32_t> Directory::moveSubscriber(std::uint32_t entry, std::uint32_t from,
                                                        std::uint32_t slot)
 {
-    return cells().move(memory_.entry(entry).firstCell, entry, from, slot);
+    Entry& channel = memory_.entry(entry);
+    return cells().move(channel.firstCell, entry, from, slot, memory_.appOf(channel).cells);
 }
 
-void Directory::removeSubscriber(std::uint32_t entry, std::uint32_t slot, std::uint32_t count)
+std::uint32_t Directory::removeSubscriber(std::uint32_t entry, std::uint32_t slot, std::uint32_t count)
 {
     const std::uint32_t cell = cells().find(memory_.entry(entry).firstCell, slot);
     if (cell != 0) {
         dropSubscribers(entry, cell, count);
     }
+    const std::uint32_t left = memory_.entry(entry).subscribers;
+    settle(entry);
+    return left;
 }
 
 void Directory::dropSubscribers(std::uint32_t index, std::uint32_t cell, std::uint32_t count)
@@ -243,11 +332,10 @@ void Directory::dropSubscribers(std::uint32_t index, std::uint32_t cell, std::ui
     entry.subscribers -= count;
     header_.subscribers -= count;
     if (cells().at(cell).count == 0) {
-        cells().remove(entry.firstCell, cell);
+        cells().remove(entry.firstCell, cell, memory_.appOf(entry).cells);
     }
     if (entry.subscribers == 0) {
         --header_.subscribedChannels;
-        linkIdle(index);
     }
 }
 
@@ -264,6 +352,7 @@ void Directory::clearCells(std::uint32_t slot, std::uint32_t from, std::uint32_t
             if (memory_.entry(entry).subscribers == 0) {
                 vacated(entry);
             }
+            settle(entry);
         }
     }
 }
@@ -286,12 +375,11 @@ void Directory::rebuild()
 {
     header_.freeEntry = 0;
     header_.freeCell = 0;
-    header_.idleFirst = 0;
-    header_.idleLast = 0;
     header_.channels = 0;
     header_.subscribedChannels = 0;
     header_.subscribers = 0;
     std::memset(&memory_.bucket(0), 0, memory_.plan().bucketCount * sizeof(std::uint32_t));
+    Apps(memory_).rebuild();
     step("tables emptied");
     rebuildEntries();
     step("entries rebuilt");
@@ -301,8 +389,8 @@ void Directory::rebuild()
     step("members rebuilt");
     for (std::uint32_t i = 1; i <= header_.entriesTouched; ++i) {
         const Entry& entry = memory_.entry(i);
-        if (entry.epoch != 0 && entry.subscribers == 0) {
-            linkIdle(i);
+        if (entry.epoch != 0) {
+            settle(i);
         }
     }
 }
@@ -313,12 +401,16 @@ void Directory::rebuildEntries()
         Entry& entry = memory_.entry(i);
         entry.firstCell = 0;
         entry.subscribers = 0;
+        entry.list = Idle::None;
+        entry.usefulUntil =
+            entry.lastPosition == 0 ? 0 : entry.usefulUntil; // its first record was never published
         if (entry.epoch == 0) {
             entry.nextInBucket = header_.freeEntry;
             header_.freeEntry = i;
             continue;
         }
-        linkBucket(i, hash(app(entry), channel(entry)));
+        linkBucket(i, hash(app(memory_, entry), channel(entry)));
+        memory_.appOf(entry).channels.used++;
         ++header_.channels;
     }
 }
@@ -336,6 +428,7 @@ void Directory::rebuildCells()
         Entry& entry = memory_.entry(cell.entry);
         header_.subscribedChannels += entry.subscribers == 0 ? 1 : 0;
         cells().put(entry.firstCell, i);
+        memory_.appOf(entry).cells.used++;
         entry.subscribers += cell.count;
         header_.subscribers += cell.count;
     }

@@ -4,7 +4,9 @@
 //
 //   row               lives while          truth                                    derived, rebuilt after a crash
 //   Slot              inUse                pid, startTime, takeover, counters
-//   Entry (channel)   epoch != 0           name, offset, positions, told, stream    links, chains, sums
+//   AppRow            nameEnd != 0         name, limits, declared                   chain, lists, what is used
+//   Entry (channel)   epoch != 0           app, name, offset, positions, told,      links, chains, sums
+//                                          usefulUntil, stream
 //   Cell              count != 0           entry, slot, count                       next
 //   MemberRow         channelEpoch != 0    entry, blocks, sizes, told               next, firstCell, connections
 //   Cell of a member  count != 0           member, slot, count                      next
@@ -12,11 +14,16 @@
 //   IdempotencyCell   offset != 0          all
 //   record            position < head      all
 //
-// Index 0 of entries and cells is never used, so that 0 means "none" in every link and zeroed memory is empty.
+// Index 0 of apps, entries and cells is never used, so that 0 means "none" in every link and zeroed memory is empty.
+//
+// Secrets: each table has keys of its own (Keys), drawn when the log is made. What strangers see (epochs, identity) is
+// random or comes from a keyed hash that nobody can turn round, never from another secret.
 #pragma once
 
+#include "base/siphash.hpp"
 #include "log/shared_log.hpp"
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -51,6 +58,44 @@ struct Slot {
     alignas(CacheLine) std::atomic<std::uint64_t> counters[SharedLog::SlotCounters];
 };
 
+// What an app has of a table, and the most that it may have.
+struct Share {
+    std::uint32_t used;
+    std::uint32_t limit;
+
+    bool full() const { return used >= limit; }
+};
+inline constexpr std::uint32_t Unlimited = ~0U;
+
+// Entries without subscribers, longest without them first.
+struct IdleList {
+    std::uint32_t first;
+    std::uint32_t last;
+};
+
+// An app that has, or may have, channels here.
+struct AppRow {
+    std::uint32_t nameEnd;  // 1 + the bytes of its name; 0: not in use
+    std::uint32_t declared; // 1: the newest configuration has it
+    Share channels, cells;
+    Share members, memberCells, blocks;
+    std::uint32_t repeatWays; // most cells of a set of repeats
+    std::uint32_t next;       // in its bucket
+    IdleList spare;           // of channels that have nothing to give to who comes back
+    IdleList idle;            // of those that have, or had until lately
+    std::uint64_t refused;    // channels and members for which there was no room
+    char name[MaxAppBytes];
+};
+static_assert(sizeof(AppRow) == 144);
+
+// Which list of its app's an entry is in.
+enum class Idle : std::uint8_t {
+    None, // it has subscribers, or is just being made
+    Spare,
+    Useful,
+    Gone, // in none, not even the directory: never found in an entry
+};
+
 struct Entry {
     std::uint64_t epoch; // 0: not in use
     std::uint64_t lastOffset;
@@ -58,20 +103,22 @@ struct Entry {
     LogPosition keptPosition;  // of the last record with record_flag::Kept; 0: none
     std::uint32_t subscribers; // sum of its cells
     std::uint32_t firstCell;
+    std::uint32_t nextInBucket; // or in the free list
+    std::uint16_t tag;          // bits of the hash that the bucket does not tell
+    std::uint16_t app;          // index of its AppRow
+    std::uint8_t channelBytes;
+    Idle list;
+    std::uint8_t stream;       // 1 + index in Header::streams; 0: none
+    std::uint8_t told;         // 1: somebody outside knows that it is occupied
+    std::uint32_t usefulUntil; // Unix seconds: until then its history may be asked for. 0: it has none
+    std::uint32_t idlePrevious;
+    std::uint32_t idleNext;
     std::uint32_t members; // rows of its chain with connections
     std::uint32_t firstMember;
-    std::uint32_t nextInBucket; // or in the free list
-    std::uint32_t idlePrevious; // in the list of entries without subscribers
-    std::uint32_t idleNext;
-    std::uint16_t tag; // bits of the hash that the bucket does not tell
-    std::uint8_t appBytes;
-    std::uint8_t channelBytes;
-    char name[MaxAppBytes + MaxChannelBytes]; // app, then channel
-    std::uint16_t told;                       // 1: somebody outside knows that it is occupied
-    std::uint16_t stream;                     // 1 + index in Header::streams; 0: none
-    std::uint32_t memberChanges;              // counts the comings and goings of members; wraps around
+    std::uint32_t memberChanges; // counts the comings and goings of members; wraps around
+    char name[MaxChannelBytes];
 };
-static_assert(sizeof(Entry) == 352);
+static_assert(sizeof(Entry) == 296);
 
 // What one worker has of an owner, see cells.hpp: of the subscribers of an entry, or the connections of a member.
 struct Cell {
@@ -107,29 +154,38 @@ struct IdempotencyCell {
     std::uint64_t epoch;
     std::uint64_t offset; // 0: not in use
     LogPosition position;
-    std::int64_t timeMs;
+    std::int64_t timeMs : 48;
+    std::uint64_t app : 16; // index of the AppRow
 };
+static_assert(sizeof(IdempotencyCell) == 48);
 
 inline constexpr std::uint32_t IdempotencyWays = 8; // cells that share one place in the table
 struct IdempotencySet {
     IdempotencyCell cells[IdempotencyWays];
 };
 
+inline constexpr std::uint64_t CellsPerOwner =
+    2; // most channels have their subscribers on one or two workers
+inline constexpr std::uint64_t BlocksPerMember = 3; // 180 bytes of id and info on average
+
 // Where everything is. A pure function of the size and the number of slots, so that attach() can compare.
 struct Plan {
     std::uint64_t totalBytes = 0;
     std::uint32_t slotCount = 0;
-    std::uint32_t bucketCount = 0;     // a power of two
-    std::uint32_t entryCount = 0;      // the unused one at 0 included
-    std::uint32_t cellCount = 0;       // likewise
-    std::uint32_t memberCount = 0;     // likewise
-    std::uint32_t memberCellCount = 0; // likewise
-    std::uint32_t blockCount = 0;      // likewise
-    std::uint32_t idempotencySets = 0; // of clients' keys; then those of peers' events
-    std::uint32_t peerSets = 0;
+    std::uint32_t appCount = 0;                             // the unused one at 0 included
+    std::uint32_t appBucketCount = 0;                       // a power of two
+    std::uint32_t bucketCount = 0;                          // likewise
+    std::uint32_t entryCount = 0;                           // the unused one at 0 included
+    std::uint32_t cellCount = 0;                            // likewise
+    std::uint32_t memberCount = 0;                          // likewise
+    std::uint32_t memberCellCount = 0;                      // likewise
+    std::uint32_t blockCount = 0;                           // likewise
+    std::array<std::uint32_t, KeyOwners> idempotencySets{}; // one table behind the other
     std::uint32_t slotBytes = 0;
     // Offsets from the base.
     std::uint64_t slots = 0; // slotCount, and one more for the retired counters
+    std::uint64_t apps = 0;
+    std::uint64_t appBuckets = 0;
     std::uint64_t buckets = 0;
     std::uint64_t entries = 0;
     std::uint64_t cells = 0;
@@ -153,13 +209,21 @@ struct Stream {
     std::int64_t sinceMs;   // when this log first wanted to; 0: it never did
 };
 
+// Independent of one another. Nobody outside may learn them, nor what could be computed from them.
+struct Keys {
+    SipKey apps, channels, members; // hashes of names
+    SipKey epochs;
+    std::array<SipKey, 2> repeats; // a half of the digest each
+};
+
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): cache lines are kept apart, fields stay in groups
 struct Header {
     // Set by create(), constant afterwards.
     std::uint64_t magic;
     std::uint32_t layoutVersion;
     std::uint32_t headerBytes;
-    std::uint64_t seed;
+    std::uint64_t identity; // random, not a secret
+    Keys keys;
     Plan plan;
 
     // Written by the master alone, before it forks.
@@ -172,9 +236,10 @@ struct Header {
     alignas(CacheLine) LogPosition pending; // record being published; 0: none
     std::uint64_t pendingRecords;           // what appendedRecords becomes with it
     std::uint64_t appendedRecords;
-    std::uint64_t epochsDrawn;
-    LogPosition forgottenPosition; // the newest record of any channel that the directory has given up
-    std::uint32_t entriesTouched;  // entries above have never been used
+    std::uint64_t era;             // counts the channels with events that the directory has given up
+    LogPosition forgottenPosition; // the newest record of any of them
+    std::uint32_t appsTouched;     // rows above have never been used
+    std::uint32_t entriesTouched;  // likewise
     std::uint32_t cellsTouched;    // likewise
     std::uint32_t membersTouched, memberCellsTouched, blocksTouched;
     std::uint32_t recoveries;
@@ -191,9 +256,10 @@ struct Header {
     std::uint32_t freeEntry;
     std::uint32_t freeCell;
     std::uint32_t freeMember, freeMemberCell, freeBlock;
-    std::uint32_t idleFirst;
-    std::uint32_t idleLast;
+    std::uint32_t lastApp; // that was looked up; 0: none. A guess
+    std::uint32_t appHand; // where the search for an app that can give room has come to
     std::uint32_t channels;
+    std::uint32_t members; // rows
     std::uint32_t subscribedChannels;
     std::uint64_t subscribers;
 
@@ -211,6 +277,12 @@ public:
     const Plan& plan() const { return header().plan; }
     Slot& slot(std::uint32_t i) const { return at<Slot>(plan().slots)[i]; }
     Slot& retired() const { return slot(plan().slotCount); }
+    AppRow& app(std::uint32_t i) const { return at<AppRow>(plan().apps)[i]; }
+    AppRow& appOf(const Entry& entry) const { return app(entry.app); }
+    std::uint32_t& appBucket(std::uint64_t hash) const
+    {
+        return at<std::uint32_t>(plan().appBuckets)[hash & (plan().appBucketCount - 1)];
+    }
     std::uint32_t& bucket(std::uint64_t hash) const
     {
         return at<std::uint32_t>(plan().buckets)[hash & (plan().bucketCount - 1)];
@@ -223,13 +295,7 @@ public:
         return at<Cell>(plan().memberCells)[i];
     } // its `entry` is a member
     Block& block(std::uint32_t i) const { return at<Block>(plan().blocks)[i]; }
-    IdempotencySet& idempotencySet(std::uint64_t hash, bool ofPeers) const
-    {
-        auto* const sets = at<IdempotencySet>(plan().idempotency);
-        return ofPeers ? sets[plan().idempotencySets + hash % plan().peerSets]
-                       : sets[hash % plan().idempotencySets];
-    }
-    IdempotencySet& idempotencySetAt(std::uint32_t i) const
+    IdempotencySet& idempotencySet(std::uint32_t i) const
     {
         return at<IdempotencySet>(plan().idempotency)[i];
     }
@@ -239,13 +305,5 @@ private:
     template <class T> T* at(std::uint64_t offset) const { return reinterpret_cast<T*>(base_ + offset); }
     std::byte* base_;
 };
-
-// Bijective, so that different inputs stay different (the finaliser of splitmix64).
-constexpr std::uint64_t mix(std::uint64_t x)
-{
-    x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
-    return x ^ (x >> 31U);
-}
 
 } // namespace realtime::sharedlog

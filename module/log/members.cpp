@@ -88,6 +88,7 @@ bool SharedLog::leaveMember(std::uint32_t slot, ChannelRef channel, std::string_
             Appender(memory).appendLocked(announcement, entry, slot, sleepers);
         }
         presence.disconnect(member, slot);
+        Directory(memory).settle(entry);
     }
     sleepers.wake(wakeUp);
     return last;
@@ -124,6 +125,7 @@ bool SharedLog::tellVacated(ChannelRef channel)
         return false;
     }
     memory.entry(entry).told = 0;
+    Directory(memory).settle(entry);
     return true;
 }
 
@@ -152,6 +154,7 @@ bool SharedLog::tellMemberRemoved(ChannelRef channel, std::string_view userId)
         return false;
     }
     presence.setTold(member, false); // forgets it
+    Directory(memory).settle(entry);
     return true;
 }
 

@@ -55,7 +55,7 @@ std::uint32_t ownSubscribers(Memory memory, const Entry& entry)
 
 std::uint64_t SharedLog::identity() const
 {
-    return mix(Memory(base_).header().seed + 9);
+    return Memory(base_).header().identity;
 }
 
 bool SharedLog::followSource(bool fresh, std::int64_t nowMs)
@@ -155,10 +155,9 @@ std::vector<std::string> SharedLog::peers() const
     return names;
 }
 
-std::optional<SharedLog::PeerChange> SharedLog::setPeerSubscribers(std::uint32_t slot, std::string_view app,
-                                                                   std::string_view channel,
-                                                                   std::uint32_t count,
-                                                                   const StreamKey& stream)
+std::optional<SharedLog::PeerChange>
+SharedLog::setPeerSubscribers(std::uint32_t slot, std::string_view app, std::string_view channel,
+                              std::uint32_t count, const StreamKey& stream, std::int64_t nowMs)
 {
     const Memory memory(base_);
     Directory directory(memory);
@@ -167,7 +166,7 @@ std::optional<SharedLog::PeerChange> SharedLog::setPeerSubscribers(std::uint32_t
         return std::nullopt;
     }
     const Lock lock(memory);
-    const std::uint32_t index = count == 0 ? directory.find(*key) : directory.findOrAdd(*key);
+    const std::uint32_t index = count == 0 ? directory.find(*key) : directory.findOrAdd(*key, {nowMs, false});
     if (index == 0) {
         return count == 0 ? std::optional(PeerChange{}) : std::nullopt;
     }
@@ -175,12 +174,10 @@ std::optional<SharedLog::PeerChange> SharedLog::setPeerSubscribers(std::uint32_t
     PeerChange change{{index, entry.epoch}, entry.subscribers, 0};
     const std::uint32_t now = countCells(memory, entry, [slot](std::uint32_t one) { return one == slot; });
     if (now < count && !directory.addSubscriber(index, slot, count - now)) {
+        directory.settle(index);
         return std::nullopt;
     }
-    if (now > count) {
-        directory.removeSubscriber(index, slot, now - count);
-    }
-    change.after = entry.subscribers;
+    change.after = now > count ? directory.removeSubscriber(index, slot, now - count) : entry.subscribers;
     return change;
 }
 
@@ -219,6 +216,7 @@ bool SharedLog::setPeerMember(std::uint32_t slot, ChannelRef channel, std::strin
         }
         if (!present) {
             presence.disconnect(member, slot);
+            Directory(memory).settle(entry);
         }
     }
     sleepers.wake(wakeUp);
@@ -238,7 +236,7 @@ std::vector<SharedLog::PeerRow> SharedLog::peerRows(std::uint32_t slot) const
         }
         const Entry& entry = memory.entry(cell.entry);
         PeerRow& row = rows.emplace_back();
-        row.app = Directory::app(entry);
+        row.app = Directory::app(memory, entry);
         row.channel = Directory::channel(entry);
         row.subscribers = cell.count;
         for (std::uint32_t m = entry.firstMember; m != 0; m = memory.member(m).next) {
@@ -336,7 +334,7 @@ bool SharedLog::channelName(ChannelRef channel, std::string& app, std::string& n
     if (entry == 0) {
         return false;
     }
-    app = Directory::app(memory.entry(entry));
+    app = Directory::app(memory, memory.entry(entry));
     name = Directory::channel(memory.entry(entry));
     return true;
 }

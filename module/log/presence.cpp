@@ -10,8 +10,7 @@ namespace realtime::sharedlog {
 
 std::uint64_t Presence::hash(std::string_view userId) const
 {
-    const SipKey secret{mix(header_.seed + 5), mix(header_.seed + 6)};
-    return SipHash(secret).add(userId).finish();
+    return SipHash(header_.keys.members).add(userId).finish();
 }
 
 std::uint32_t Presence::find(std::uint32_t entry, std::string_view userId) const
@@ -28,15 +27,18 @@ std::uint32_t Presence::find(std::uint32_t entry, std::string_view userId) const
 
 std::uint32_t Presence::add(std::uint32_t entry, std::string_view userId, std::string_view info)
 {
-    const std::uint32_t index = takeMember();
+    AppRow& app = memory_.appOf(memory_.entry(entry));
+    const std::uint32_t index = app.members.full() ? 0 : takeMember();
     if (index == 0) {
+        app.refused++;
         return 0;
     }
     MemberRow& row = memory_.member(index);
-    row.firstBlock = writeBlocks(userId, info);
+    row.firstBlock = writeBlocks(userId, info, app.blocks);
     if (row.firstBlock == 0) {
         row.next = header_.freeMember;
         header_.freeMember = index;
+        app.refused++;
         return 0;
     }
     row.entry = entry;
@@ -50,14 +52,18 @@ std::uint32_t Presence::add(std::uint32_t entry, std::string_view userId, std::s
     row.channelEpoch = memory_.entry(entry).epoch;
     step("member alive");
     link(index);
+    app.members.used++;
+    header_.members++;
     return index;
 }
 
 bool Presence::connect(std::uint32_t member, std::uint32_t slot)
 {
     MemberRow& row = memory_.member(member);
-    const std::uint32_t index = cells().findOrAdd(row.firstCell, member, slot);
+    AppRow& app = memory_.appOf(memory_.entry(row.entry));
+    const std::uint32_t index = cells().findOrAdd(row.firstCell, member, slot, app.memberCells);
     if (index == 0) {
+        app.refused++;
         return false;
     }
     cells().at(index).count++;
@@ -80,7 +86,7 @@ void Presence::disconnect(std::uint32_t member, std::uint32_t slot)
     step("member gone");
     memory_.entry(row.entry).memberChanges++;
     if (cells().at(index).count == 0) {
-        cells().remove(row.firstCell, index);
+        cells().remove(row.firstCell, index, memory_.appOf(memory_.entry(row.entry)).memberCells);
     }
     if (--row.connections == 0) {
         memory_.entry(row.entry).members--;
@@ -92,7 +98,9 @@ void Presence::disconnect(std::uint32_t member, std::uint32_t slot)
 
 bool Presence::move(std::uint32_t member, std::uint32_t from, std::uint32_t slot)
 {
-    return cells().move(memory_.member(member).firstCell, member, from, slot).has_value();
+    MemberRow& row = memory_.member(member);
+    Share& share = memory_.appOf(memory_.entry(row.entry)).memberCells;
+    return cells().move(row.firstCell, member, from, slot, share).has_value();
 }
 
 void Presence::forget(std::uint32_t member)
@@ -100,9 +108,12 @@ void Presence::forget(std::uint32_t member)
     MemberRow& row = memory_.member(member);
     unlink(member);
     step("member unlinked");
+    AppRow& app = memory_.appOf(memory_.entry(row.entry));
+    app.members.used--;
+    header_.members--;
     row.channelEpoch = 0;
     step("member dead");
-    freeBlocks(row.firstBlock);
+    freeBlocks(row.firstBlock, app.blocks);
     row.firstBlock = 0;
     row.next = header_.freeMember;
     header_.freeMember = member;
@@ -191,7 +202,7 @@ std::uint32_t Presence::takeBlock()
     return header_.blocksTouched + 1 < memory_.plan().blockCount ? ++header_.blocksTouched : 0;
 }
 
-std::uint32_t Presence::writeBlocks(std::string_view userId, std::string_view info)
+std::uint32_t Presence::writeBlocks(std::string_view userId, std::string_view info, Share& share)
 {
     std::string text(userId);
     text += info;
@@ -200,11 +211,12 @@ std::uint32_t Presence::writeBlocks(std::string_view userId, std::string_view in
         std::max<std::size_t>((text.size() + sizeof(Block::bytes) - 1) / sizeof(Block::bytes), 1);
     // From the end, so that each finds its successor.
     while (blocks-- > 0) {
-        const std::uint32_t index = takeBlock();
+        const std::uint32_t index = share.full() ? 0 : takeBlock();
         if (index == 0) {
-            freeBlocks(first);
+            freeBlocks(first, share);
             return 0;
         }
+        share.used++;
         Block& block = memory_.block(index);
         const std::string_view piece =
             std::string_view(text).substr(blocks * sizeof(Block::bytes), sizeof(Block::bytes));
@@ -215,13 +227,14 @@ std::uint32_t Presence::writeBlocks(std::string_view userId, std::string_view in
     return first;
 }
 
-void Presence::freeBlocks(std::uint32_t first)
+void Presence::freeBlocks(std::uint32_t first, Share& share)
 {
     while (first != 0) {
         Block& block = memory_.block(first);
         const std::uint32_t next = block.next;
         block.next = header_.freeBlock;
         header_.freeBlock = first;
+        share.used--;
         first = next;
     }
 }
@@ -258,6 +271,7 @@ void Presence::rebuild()
     header_.freeMember = 0;
     header_.freeMemberCell = 0;
     header_.freeBlock = 0;
+    header_.members = 0;
     for (std::uint32_t i = 1; i <= header_.entriesTouched; ++i) {
         memory_.entry(i).firstMember = 0;
         memory_.entry(i).members = 0;
@@ -296,10 +310,14 @@ void Presence::rebuildRows(std::vector<bool>& blocksInUse)
             continue;
         }
         link(i);
+        AppRow& app = memory_.appOf(memory_.entry(row.entry));
+        app.members.used++;
+        header_.members++;
         for (std::uint32_t block = row.firstBlock;
              block != 0 && block < blocksInUse.size() && !blocksInUse[block];
              block = memory_.block(block).next) {
             blocksInUse[block] = true;
+            app.blocks.used++;
         }
     }
 }
@@ -316,7 +334,9 @@ void Presence::rebuildCells()
             continue;
         }
         MemberRow& row = memory_.member(cell.entry);
-        memory_.entry(row.entry).members += row.connections == 0 ? 1 : 0;
+        Entry& entry = memory_.entry(row.entry);
+        entry.members += row.connections == 0 ? 1 : 0;
+        memory_.appOf(entry).memberCells.used++;
         cells().put(row.firstCell, i);
         row.connections += cell.count;
     }

@@ -51,8 +51,8 @@ private:
     std::uint64_t hash(std::string_view userId) const;
     std::uint32_t takeMember();
     std::uint32_t takeBlock();
-    std::uint32_t writeBlocks(std::string_view userId, std::string_view info);
-    void freeBlocks(std::uint32_t first);
+    std::uint32_t writeBlocks(std::string_view userId, std::string_view info, Share& share);
+    void freeBlocks(std::uint32_t first, Share& share);
     void readBlocks(const MemberRow& row, std::string& into) const;
     void link(std::uint32_t member);
     void unlink(std::uint32_t member);

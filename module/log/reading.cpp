@@ -197,12 +197,14 @@ LogStats SharedLog::stats() const
         const Lock lock(memory);
         stats.appendedRecords = header.appendedRecords;
         stats.channels = header.channels;
+        stats.members = header.members;
         stats.subscribedChannels = header.subscribedChannels;
         stats.subscribers = header.subscribers;
         stats.recoveries = header.recoveries;
     }
     stats.ringBytes = memory.plan().ringBytes;
     stats.channelCapacity = memory.plan().entryCount - 1;
+    stats.memberCapacity = memory.plan().memberCount - 1;
     stats.slots = memory.plan().slotCount;
     for (std::uint32_t i = 0; i < stats.slots; ++i) {
         stats.slotsInUse += slotInUse(i) ? 1 : 0;

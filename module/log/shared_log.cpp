@@ -2,6 +2,7 @@
 // reading.cpp.
 #include "log/shared_log.hpp"
 
+#include "base/random.hpp"
 #include "log/appender.hpp"
 #include "log/directory.hpp"
 #include "log/layout.hpp"
@@ -10,8 +11,10 @@
 #include "log/step.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -22,17 +25,29 @@ using namespace sharedlog;
 
 namespace {
 
-constexpr std::uint64_t DirectoryShare = 4; // a quarter of the zone
-constexpr std::uint64_t IdempotencyShare = 64;
-constexpr std::uint64_t PeerShare = 256;
-constexpr std::uint64_t CellsPerEntry = 2; // most channels have their subscribers on one or two workers
-constexpr std::uint64_t RingShare = 2;     // at least half
-constexpr std::uint64_t PresenceShare = 16;
-constexpr std::uint64_t BlocksPerMember = 3; // 180 bytes of id and info on average
+// Parts of the zone, in 256ths; what is left is the ring's.
+constexpr std::uint64_t DirectoryPart = 60;
+constexpr std::uint64_t AppsPart = 2;
+constexpr std::uint64_t PresencePart = 16;
+constexpr std::array<std::uint64_t, KeyOwners> IdempotencyParts{4, 2, 1};
+constexpr std::uint64_t RingShare = 2; // at least half
 
 constexpr std::uint64_t roundUp(std::uint64_t bytes)
 {
     return (bytes + CacheLine - 1) / CacheLine * CacheLine;
+}
+
+// As many rows of `each` bytes as make so many 256ths.
+std::uint32_t rowsOf(std::uint64_t totalBytes, std::uint64_t part, std::uint64_t each,
+                     std::uint64_t most = 1U << 30U)
+{
+    return static_cast<std::uint32_t>(std::min(totalBytes / 256 * part / each, most));
+}
+
+std::uint32_t appRowsOf(std::uint64_t totalBytes)
+{
+    constexpr std::uint64_t AppBytes = sizeof(AppRow) + 2 * sizeof(std::uint32_t);
+    return rowsOf(totalBytes, AppsPart, AppBytes, std::numeric_limits<std::uint16_t>::max());
 }
 
 Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
@@ -42,33 +57,37 @@ Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
     plan.slotCount = slotCount;
     plan.slotBytes = sizeof(Slot);
 
+    plan.appCount = appRowsOf(totalBytes);
+    plan.appBucketCount = std::bit_ceil(plan.appCount);
+
     constexpr std::uint64_t EntryBytes =
-        sizeof(Entry) + CellsPerEntry * sizeof(Cell) + 2 * sizeof(std::uint32_t); // at most two buckets each
-    const std::uint64_t most = 1U << 30U;
-    plan.entryCount = static_cast<std::uint32_t>(std::min(totalBytes / DirectoryShare / EntryBytes, most));
-    plan.cellCount = static_cast<std::uint32_t>(plan.entryCount * CellsPerEntry);
+        sizeof(Entry) + CellsPerOwner * sizeof(Cell) + 2 * sizeof(std::uint32_t); // at most two buckets each
+    plan.entryCount = rowsOf(totalBytes, DirectoryPart, EntryBytes);
+    plan.cellCount = static_cast<std::uint32_t>(plan.entryCount * CellsPerOwner);
     plan.bucketCount = std::bit_ceil(plan.entryCount);
-    plan.idempotencySets =
-        static_cast<std::uint32_t>(std::min(totalBytes / IdempotencyShare / sizeof(IdempotencySet), most));
-    plan.peerSets =
-        static_cast<std::uint32_t>(std::min(totalBytes / PeerShare / sizeof(IdempotencySet), most));
+    std::uint64_t sets = 0;
+    for (std::size_t i = 0; i < KeyOwners; ++i) {
+        plan.idempotencySets[i] = rowsOf(totalBytes, IdempotencyParts[i], sizeof(IdempotencySet));
+        sets += plan.idempotencySets[i];
+    }
 
     constexpr std::uint64_t MemberBytes =
-        sizeof(MemberRow) + CellsPerEntry * sizeof(Cell) + BlocksPerMember * sizeof(Block);
-    plan.memberCount = static_cast<std::uint32_t>(std::min(totalBytes / PresenceShare / MemberBytes, most));
-    plan.memberCellCount = static_cast<std::uint32_t>(plan.memberCount * CellsPerEntry);
+        sizeof(MemberRow) + CellsPerOwner * sizeof(Cell) + BlocksPerMember * sizeof(Block);
+    plan.memberCount = rowsOf(totalBytes, PresencePart, MemberBytes);
+    plan.memberCellCount = static_cast<std::uint32_t>(plan.memberCount * CellsPerOwner);
     plan.blockCount = static_cast<std::uint32_t>(plan.memberCount * BlocksPerMember);
 
     plan.slots = roundUp(sizeof(Header));
-    plan.buckets = plan.slots + (slotCount + 1ULL) * sizeof(Slot);
+    plan.apps = plan.slots + (slotCount + 1ULL) * sizeof(Slot);
+    plan.appBuckets = roundUp(plan.apps + std::uint64_t{plan.appCount} * sizeof(AppRow));
+    plan.buckets = roundUp(plan.appBuckets + std::uint64_t{plan.appBucketCount} * sizeof(std::uint32_t));
     plan.entries = roundUp(plan.buckets + std::uint64_t{plan.bucketCount} * sizeof(std::uint32_t));
     plan.cells = roundUp(plan.entries + std::uint64_t{plan.entryCount} * sizeof(Entry));
     plan.members = roundUp(plan.cells + std::uint64_t{plan.cellCount} * sizeof(Cell));
     plan.memberCells = roundUp(plan.members + std::uint64_t{plan.memberCount} * sizeof(MemberRow));
     plan.blocks = roundUp(plan.memberCells + std::uint64_t{plan.memberCellCount} * sizeof(Cell));
     plan.idempotency = roundUp(plan.blocks + std::uint64_t{plan.blockCount} * sizeof(Block));
-    plan.ring = roundUp(plan.idempotency +
-                        (std::uint64_t{plan.idempotencySets} + plan.peerSets) * sizeof(IdempotencySet));
+    plan.ring = roundUp(plan.idempotency + sets * sizeof(IdempotencySet));
     plan.ringBytes = plan.ring < totalBytes ? (totalBytes - plan.ring) & ~std::uint64_t{7} : 0;
     return plan;
 }
@@ -110,7 +129,8 @@ SharedLog SharedLog::create(std::span<std::byte> memory, const Options& options)
     auto* header = new (memory.data()) Header();
     header->layoutVersion = LogLayoutVersion;
     header->headerBytes = sizeof(Header);
-    header->seed = options.seed;
+    header->identity = drawRandom<std::uint64_t>();
+    header->keys = drawRandom<Keys>();
     header->plan = plan;
     initialiseMutex(header->mutex);
     header->head.store(FirstPosition, std::memory_order_relaxed);
@@ -134,6 +154,11 @@ std::optional<SharedLog> SharedLog::attach(std::span<std::byte> memory)
     return SharedLog(memory.data());
 }
 
+std::uint32_t SharedLog::maxApps(std::size_t bytes)
+{
+    return appRowsOf(bytes) - 1;
+}
+
 // --- publish ------------------------------------------------------------------------------------------------------
 
 AppendResult SharedLog::append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp)
@@ -146,6 +171,29 @@ bool SharedLog::fits(const NewRecord& record) const
     return Ring(Memory(base_)).frameBytes(record).has_value();
 }
 
+std::optional<AppendResult> SharedLog::appendIfSubscribed(const NewRecord& record, std::uint32_t self,
+                                                          WakeUp& wakeUp)
+{
+    const Memory memory(base_);
+    const Directory directory(memory);
+    const auto key = directory.key(record.app, record.channel);
+    if (!key) {
+        return std::nullopt;
+    }
+    SlotSet sleepers;
+    AppendResult result;
+    {
+        const Lock lock(memory);
+        const std::uint32_t entry = directory.find(*key);
+        if (entry == 0 || memory.entry(entry).subscribers == 0) {
+            return std::nullopt;
+        }
+        result = Appender(memory).appendLocked(record, entry, self, sleepers);
+    }
+    sleepers.wake(wakeUp);
+    return result;
+}
+
 std::size_t SharedLog::maxRecordBytes() const
 {
     return Memory(base_).plan().ringBytes / MaxRecordShare;
@@ -154,7 +202,8 @@ std::size_t SharedLog::maxRecordBytes() const
 // --- subscribe ----------------------------------------------------------------------------------------------------
 
 std::optional<SubscribeResult> SharedLog::subscribe(std::uint32_t slot, std::string_view app,
-                                                    std::string_view channel, const StreamKey& stream)
+                                                    std::string_view channel, const StreamKey& stream,
+                                                    std::int64_t nowMs)
 {
     const Memory memory(base_);
     Directory directory(memory);
@@ -163,12 +212,13 @@ std::optional<SubscribeResult> SharedLog::subscribe(std::uint32_t slot, std::str
         return std::nullopt;
     }
     const Lock lock(memory);
-    const std::uint32_t entry = directory.findOrAdd(*key);
+    const std::uint32_t entry = directory.findOrAdd(*key, {nowMs, false});
     if (entry == 0) {
         return std::nullopt;
     }
     const auto before = directory.addSubscriber(entry, slot);
     if (!before) {
+        directory.settle(entry);
         return std::nullopt;
     }
     return directory.subscribed(entry, *before);
@@ -180,11 +230,7 @@ std::uint32_t SharedLog::unsubscribe(std::uint32_t slot, ChannelRef channel)
     Directory directory(memory);
     const Lock lock(memory);
     const std::uint32_t entry = directory.resolve(channel);
-    if (entry == 0) {
-        return 0;
-    }
-    directory.removeSubscriber(entry, slot);
-    return memory.entry(entry).subscribers;
+    return entry == 0 ? 0 : directory.removeSubscriber(entry, slot);
 }
 
 std::optional<ChannelInfo> SharedLog::find(std::string_view app, std::string_view channel) const
@@ -219,7 +265,7 @@ std::optional<SharedLog::NamedChannel> SharedLog::named(ChannelRef channel) cons
         return std::nullopt;
     }
     const Entry& entry = memory.entry(index);
-    return NamedChannel{std::string(Directory::app(entry)), std::string(Directory::channel(entry)),
+    return NamedChannel{std::string(Directory::app(memory, entry)), std::string(Directory::channel(entry)),
                         directory.info(index)};
 }
 
@@ -247,7 +293,7 @@ void SharedLog::forEachChannel(ChannelVisitor& visitor) const
             for (std::uint32_t i = from; i < end; ++i) {
                 const Entry& entry = memory.entry(i);
                 if (entry.epoch != 0) {
-                    copies.push_back({directory.info(i), std::string(Directory::app(entry)),
+                    copies.push_back({directory.info(i), std::string(Directory::app(memory, entry)),
                                       std::string(Directory::channel(entry))});
                 }
             }

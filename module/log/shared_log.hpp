@@ -1,9 +1,9 @@
 // The shared log: one ring of events in memory that several processes map, with a directory of channels beside
 // it. An event is in the log once; delivery, history and resume are positions in it.
 //
-//   +--------+-------------+----------+-------------------+-----------------+------------------------+
-//   | header | worker slots| channels | subscriber cells  | idempotency     | ring of records        |
-//   +--------+-------------+----------+-------------------+-----------------+------------------------+
+//   +--------+-------------+------+----------+-------------------+-----------------+------------------------+
+//   | header | worker slots| apps | channels | subscriber cells  | idempotency     | ring of records        |
+//   +--------+-------------+------+----------+-------------------+-----------------+------------------------+
 //
 // Thread     append, subscribe, unsubscribe and the other writers take one robust process-shared mutex for well
 //            under a microsecond; reading records takes no lock. A SharedLog object is a view: one per process,
@@ -14,8 +14,11 @@
 //            is derived (hash chains, free lists, counts) from the flat tables; records become visible by one
 //            final store, so that a half-written one never existed.
 // Memory     fixed at creation. Old records fall off the end of the ring; nothing is ever refused for lack of
-//            room in it, only for a record larger than MaxRecordShare of the ring, or a directory full of
-//            subscribed channels.
+//            room in it, only for a record larger than MaxRecordShare of the ring, or a new channel for which the
+//            directory, or the app's share of it, has no room.
+// Strangers  who only subscribes leaves nothing behind, and takes no other channel's history away: a channel that
+//            was never published to is forgotten with its last subscriber. Each app has a share of the tables
+//            (declareApps), past which its own is refused or displaced. Keys are random, see layout.hpp.
 #pragma once
 
 #include "base/message_id.hpp"
@@ -36,7 +39,7 @@ inline constexpr std::size_t MaxAppBytes = 64;
 inline constexpr std::size_t MaxChannelBytes = 216; // 200 for users; "#server-to-user-" + a 200-byte id
 
 // Bump at any change of what the bytes mean: processes of two builds may meet at one mapping.
-inline constexpr std::uint32_t LogLayoutVersion = 6;
+inline constexpr std::uint32_t LogLayoutVersion = 7;
 
 // Byte position of a record since the log was made: grows for ever, index in the ring is position % ring size.
 // 0 means "none" (the first record is not at 0).
@@ -66,6 +69,14 @@ streamNumber(std::uint64_t offset) // of the event, or the one before what lies 
 }
 inline constexpr std::size_t MaxStreams = 4; // of a log
 
+// Whose idempotency key it is. The same words of two owners are two keys, and have nothing in common: not even room.
+enum class KeyOwner : std::uint8_t {
+    Publisher, // over HTTP, as servers do
+    Client,    // a subscriber that may publish
+    Peer,      // not a key but what tells events of other nodes, or of a stream, apart
+};
+inline constexpr std::size_t KeyOwners = 3;
+
 // What a publisher hands in. All views are copied. Limits are the caller's to check, save for the total size.
 struct NewRecord {
     std::string_view app;
@@ -78,13 +89,15 @@ struct NewRecord {
     std::int64_t timeMs = 0;         // Unix milliseconds
     std::uint32_t flags = 0;         // the caller's, handed back as it is
     std::string_view idempotencyKey; // empty: none. Scoped to app and channel; kept for IdempotencyWindowMs
-    bool fromPeer =
-        false; // the key is not a client's but tells events of other nodes apart: it has its own table
-    StreamKey stream{};                       // the channel's
+    KeyOwner keyOwner = KeyOwner::Publisher;
+    std::int64_t historyMs = 0; // how long the channel's history may be asked for. 0: as long as it is there;
+                                // NoHistory: never
+    StreamKey stream{};         // the channel's
     std::optional<std::uint64_t> number = {}; // it is this event of the stream
     std::uint32_t publisher = ~0U;            // the slot of a worker that waits for it, to be woken too
 };
 
+inline constexpr std::int64_t NoHistory = -1;
 inline constexpr std::int64_t IdempotencyWindowMs = 300'000;
 
 // Flags of a record. The log acts on Kept; the others are the hub's and the publisher's, handed back as they are.
@@ -142,7 +155,7 @@ enum class AppendStatus {
     Repeated, // the idempotency key was seen: `id` is the first event's; nothing was written. Or the stream's
               // event is there already
     TooLarge, // larger than the ring may take
-    ChannelsFull, // no directory entry is free: every channel in it has subscribers
+    ChannelsFull, // no room for a new channel of this app
 };
 
 struct AppendResult {
@@ -186,7 +199,7 @@ enum class MemberStatus {
     Ok,
     Gone,         // the channel entry is another channel's by now
     LimitReached, // `limit` distinct users are there already
-    NoRoom,       // the zone's table of members is full
+    NoRoom,       // the zone's table of members, or the app's share of it, is full
 };
 
 struct MemberJoined {
@@ -237,10 +250,35 @@ struct LogStats {
     std::int64_t oldestTimeMs = 0; // of the oldest record left; 0: empty
     std::uint32_t channels = 0;    // directory entries in use
     std::uint32_t channelCapacity = 0;
+    std::uint32_t members = 0; // users in channels, each once a channel
+    std::uint32_t memberCapacity = 0;
     std::uint32_t subscribedChannels = 0; // with at least one subscriber
     std::uint64_t subscribers = 0;
     std::uint32_t recoveries = 0; // times that a dead lock holder was cleaned up after
     std::uint32_t slots = 0, slotsInUse = 0;
+};
+
+// A share of a table: so many of it, or (0) so much.
+struct Quota {
+    std::uint32_t count = 0;
+    std::uint32_t percent = 100;
+
+    friend bool operator==(const Quota&, const Quota&) = default;
+};
+
+// The shares of an app. What is `channels` is also the share of the subscribers' cells, of which a channel needs one for
+// each worker that has subscribers of it; a member with much information takes room of several. Of repeats, a share is
+// rounded up to an eighth: so much of each place in the table.
+struct AppQuotas {
+    std::string app;
+    Quota channels, members, repeats;
+};
+
+struct AppUse {
+    std::string app;
+    std::uint32_t channels = 0, channelLimit = 0; // most that it may have, at most what the directory takes
+    std::uint32_t members = 0, memberLimit = 0;
+    std::uint64_t refused = 0; // new channels and members, for lack of room
 };
 
 // Who wants to be woken. Called by append() after the lock is released, once a worker that has subscribers of the
@@ -286,15 +324,22 @@ public:
 
     struct Options {
         std::uint32_t slots = 64; // workers that may live at one time, all generations together
-        std::uint64_t seed = 0;   // random; keys the hashes and makes epochs unique
     };
 
-    // Lays out and initialises fresh (zeroed or not) memory. Throws std::runtime_error if it is smaller than
-    // MinimumBytes, or if so many slots (1 to MaxSlots) would leave too little of it for the ring. Its address must
-    // be aligned to 64 bytes.
+    // Lays out and initialises fresh (zeroed or not) memory, and draws its keys. Throws std::runtime_error if it is
+    // smaller than MinimumBytes, or if so many slots (1 to MaxSlots) would leave too little of it for the ring. Its
+    // address must be aligned to 64 bytes.
     static SharedLog create(std::span<std::byte> memory, const Options& options);
     // Null if the memory does not hold a log of this layout version and size.
     static std::optional<SharedLog> attach(std::span<std::byte> memory);
+
+    // --- apps -------------------------------------------------------------------------------------------------
+    // The apps of a new configuration and their shares, which hold from now on; those of apps that it does not have
+    // hold as long as these have channels. An app that was never declared has no limit. False: they are more than
+    // maxApps(), and the last of them are not declared.
+    bool declareApps(std::span<const AppQuotas> apps);
+    static std::uint32_t maxApps(std::size_t bytes); // of a log of this size
+    std::vector<AppUse> appUses() const;
 
     // --- worker slots -----------------------------------------------------------------------------------------
     // A slot stands for one live process, identified by pid and start time (field 22 of /proc/PID/stat), so that a
@@ -347,8 +392,12 @@ public:
     bool moveMember(const SlotOwner& from, std::uint32_t slot, ChannelRef channel, std::string_view userId);
 
     // --- publish ----------------------------------------------------------------------------------------------
-    // `self`: the caller's slot, or NoSlot. See WakeUp for who is woken.
+    // `self`: the caller's slot, or NoSlot. See WakeUp for who is woken. Where a new channel finds no room, it takes
+    // that of an idle one: of one that has nothing to give, else of the one whose last event is oldest.
     AppendResult append(const NewRecord& record, std::uint32_t self, WakeUp& wakeUp);
+    // The same for what is only of use to those who are there: nullopt if the channel has no subscribers.
+    std::optional<AppendResult> appendIfSubscribed(const NewRecord& record, std::uint32_t self,
+                                                   WakeUp& wakeUp);
     // The size of the largest record, its fixed header (88 bytes) and all its strings together.
     std::size_t maxRecordBytes() const;
     bool fits(const NewRecord& record) const; // else append() says TooLarge
@@ -396,10 +445,10 @@ public:
         ChannelRef channel;
         std::uint32_t before = 0, after = 0; // subscribers of all nodes
     };
-    // nullopt: no room.
+    // nullopt: no room, see subscribe().
     std::optional<PeerChange> setPeerSubscribers(std::uint32_t slot, std::string_view app,
                                                  std::string_view channel, std::uint32_t count,
-                                                 const StreamKey& stream = {});
+                                                 const StreamKey& stream = {}, std::int64_t nowMs = 0);
     // Whether the user is there on that node. True: it was not present at all and is now, or the other way round, and
     // `announcement` was appended. The channel must have subscribers of the peer.
     bool setPeerMember(std::uint32_t slot, ChannelRef channel, std::string_view userId, std::string_view info,
@@ -435,11 +484,14 @@ public:
     bool channelName(ChannelRef channel, std::string& app, std::string& name) const; // false: it is gone
 
     // --- subscribe --------------------------------------------------------------------------------------------
-    // Counts one more subscriber of the channel in the worker's cell, making the channel if need be.
-    // nullopt: the directory (or the pool of cells) is full.
+    // Counts one more subscriber of the channel in the worker's cell, making the channel if need be. That takes the
+    // room of no other channel whose history may still be asked for at `nowMs` (0: at any time).
+    // nullopt: the directory (or the pool of cells), or the app's share of it, is full.
     std::optional<SubscribeResult> subscribe(std::uint32_t slot, std::string_view app,
-                                             std::string_view channel, const StreamKey& stream = {});
-    // Returns how many subscribers the channel has left in all workers.
+                                             std::string_view channel, const StreamKey& stream = {},
+                                             std::int64_t nowMs = 0);
+    // Returns how many subscribers the channel has left in all workers. With the last it is forgotten, if it was never
+    // published to; should it come back it has the same epoch, unless a channel with events was given up meanwhile.
     std::uint32_t unsubscribe(std::uint32_t slot, ChannelRef channel);
 
     // --- presence ---------------------------------------------------------------------------------------------

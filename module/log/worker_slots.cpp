@@ -44,10 +44,10 @@ struct Remains {
     };
     std::vector<Name> names;
 
-    void add(const Entry& entry, std::string userId)
+    void add(Memory memory, const Entry& entry, std::string userId)
     {
-        names.push_back(
-            {std::string(Directory::app(entry)), std::string(Directory::channel(entry)), std::move(userId)});
+        names.push_back({std::string(Directory::app(memory, entry)), std::string(Directory::channel(entry)),
+                         std::move(userId)});
     }
     void tell(Reaper& reaper) const
     {
@@ -72,11 +72,12 @@ void clearMember(Memory memory, std::uint32_t slot, std::uint32_t member, Reaper
     if (reaper != nullptr && presence.connections(member) == count) {
         std::string userId = presence.userId(member);
         NewRecord announcement;
-        if (reaper->onMemberGone(Directory::app(entry), Directory::channel(entry), userId, announcement)) {
+        if (reaper->onMemberGone(Directory::app(memory, entry), Directory::channel(entry), userId,
+                                 announcement)) {
             Appender(memory).appendLocked(announcement, memory.member(member).entry, SharedLog::NoSlot,
                                           sleepers);
         }
-        remains.add(entry, std::move(userId));
+        remains.add(memory, entry, std::move(userId));
     }
     for (std::uint32_t i = 0; i < count; ++i) {
         presence.disconnect(member, slot);
@@ -137,7 +138,7 @@ private:
             }
             directory.clearCells(index_, from, Stretch, [&](std::uint32_t entry) {
                 if (reaper != nullptr) {
-                    remains_.add(memory_.entry(entry), {});
+                    remains_.add(memory_, memory_.entry(entry), {});
                 }
             });
             if (std::uint64_t{from} + Stretch > memory_.header().cellsTouched) {
@@ -181,13 +182,13 @@ Remains forgottenDepartures(Memory memory)
     for (std::uint32_t i = 1; i <= memory.header().membersTouched; ++i) {
         const MemberRow& row = memory.member(i);
         if (row.channelEpoch != 0 && row.told != 0 && row.connections == 0) {
-            remains.add(memory.entry(row.entry), presence.userId(i));
+            remains.add(memory, memory.entry(row.entry), presence.userId(i));
         }
     }
     for (std::uint32_t i = 1; i <= memory.header().entriesTouched; ++i) {
         const Entry& entry = memory.entry(i);
         if (entry.epoch != 0 && entry.told != 0 && entry.subscribers == 0) {
-            remains.add(entry, {});
+            remains.add(memory, entry, {});
         }
     }
     return remains;

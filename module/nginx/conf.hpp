@@ -29,6 +29,7 @@ struct ZoneConf {
     std::size_t size = 0;
     ngx_shm_zone_t* shared = nullptr; // `data` points to the log's memory once it is laid out
     ngx_cycle_t* cycle = nullptr;     // of this configuration
+    std::vector<AppQuotas> quotas;    // of all apps that may have channels there
     // What its log has the numbers of. All configurations that use the same memory own them together, so that the
     // master closes its own when the last of these goes; workers of an older one have theirs.
     std::shared_ptr<std::vector<OwnFd>> descriptors = std::make_shared<std::vector<OwnFd>>();

@@ -163,6 +163,7 @@ ngx_int_t publishBody(ngx_http_request_t* r)
     publication.event = conf.kind == Status ? view(context.event) : eventOf(r, conf);
     publication.data = gatherBody(r, buffer);
     publication.idempotencyKey = idempotencyKeyOf(r);
+    publication.keyOwner = conf.kind == PubSub ? KeyOwner::Client : KeyOwner::Publisher;
     publication.timeMs = Worker::nowMs();
     if (r->headers_in.content_type != nullptr) {
         publication.contentType = view(r->headers_in.content_type->value);

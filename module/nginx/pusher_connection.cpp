@@ -3,13 +3,13 @@
 #include "nginx/framed_connection.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/handshake.hpp"
-#include "node/pusher_channels.hpp"
 #include "nginx/rate_limit.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
 #include "nginx/takeover.hpp"
 #include "nginx/worker.hpp"
+#include "node/pusher_channels.hpp"
 
 #include "wire/accept.hpp"
 #include "wire/pusher_auth.hpp"
@@ -405,7 +405,7 @@ private:
         std::string_view name = message.channel;
         JoinResult joined = worker.join(*this, *app_, {&name, 1}, since);
         if (joined.status != Joined::Ok) {
-            refuseForNow(); // an error would leave the client waiting for ever
+            refuseForLackOfRoom(name);
             return;
         }
         std::string data(pusher::NoData);
@@ -417,7 +417,7 @@ private:
                 if (presence.status == MemberStatus::LimitReached) {
                     refuseSubscription(name, "LimitReached", "The presence channel is full", 4100);
                 } else {
-                    refuseForNow();
+                    refuseForLackOfRoom(name);
                 }
                 return;
             }
@@ -447,8 +447,15 @@ private:
         if (kind.needsSignature()) {
             authorizeBy_ = 0;
         }
-        channels().subscribed(*app_, *joined.subscription, joined.subscribers);
+        channels().subscribed(*app_, *joined.subscription);
         worker.pump(*this);
+    }
+
+    // The one subscription: whoever has others keeps them.
+    void refuseForLackOfRoom(std::string_view channel)
+    {
+        refuseSubscription(channel, "LimitReached", "The server has no room for this channel",
+                           pusher::code::OverCapacity);
     }
 
     void refuseForNow() { refuse({pusher::code::OverCapacity, "Over capacity"}); }
@@ -725,6 +732,7 @@ private:
             publication.userId = user()->id;
         }
         publication.idempotencyKey = message.key;
+        publication.keyOwner = KeyOwner::Client;
         publication.timeMs = Worker::nowMs();
         publication.token = token;
         Published published = worker.publish(*app_, publication);

@@ -19,7 +19,7 @@ NodeConfig nodeConfig(ngx_cycle_t* cycle, const MainConf& conf)
 {
     NodeConfig config;
     for (const auto& zone : conf.zones) {
-        config.zones.push_back({zone->name, zone->memory()});
+        config.zones.push_back({zone->name, zone->memory(), zone->quotas});
     }
     for (const auto& broker : conf.brokers) {
         config.brokers.push_back(&broker->config);

@@ -6,6 +6,8 @@
 //            most MaxTallied of them; of the subscribers only those are looked at whose sockets are full.
 #pragma once
 
+#include "base/random.hpp"
+#include "base/siphash.hpp"
 #include "hub/hub.hpp"
 #include "log/shared_log.hpp"
 #include "node/counters.hpp"
@@ -44,11 +46,16 @@ private:
             std::uint32_t fresh = 0;
             double perSecond = 0;
         };
+        // Channels' epochs are known to all: nobody is to choose such as share a bucket.
+        struct Hash {
+            SipKey key = drawRandom<SipKey>();
+            std::size_t operator()(std::uint64_t epoch) const { return SipHash(key).add(epoch).finish(); }
+        };
         void count(const ChannelRef& channel, std::uint32_t flags) override;
         void average(double scale, double seconds);
 
-        LogPosition cursor_ = 0;                              // 0: it has not looked yet
-        std::unordered_map<std::uint64_t, Channel> channels_; // by epoch
+        LogPosition cursor_ = 0;                                    // 0: it has not looked yet
+        std::unordered_map<std::uint64_t, Channel, Hash> channels_; // by epoch
     };
 
     void rankChannels(double seconds);

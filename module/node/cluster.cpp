@@ -298,7 +298,7 @@ void Cluster::takeRow(const std::string& node, const cluster::Row& row)
         }
     }
     const auto change =
-        log.log.setPeerSubscribers(slot, row.app, row.channel, row.subscribers, policy.stream);
+        log.log.setPeerSubscribers(slot, row.app, row.channel, row.subscribers, policy.stream, node_.now());
     if (!change) {
         node_.counters().add(Counter::PeerIgnored); // no room for the channel
         return;

@@ -83,6 +83,7 @@ void Node::openLogs()
         if (!log) {
             throw std::runtime_error("zone \"" + std::string(zone.name) + "\" holds no log");
         }
+        log->declareApps(zone.quotas);
         wakeUps_.push_back(std::make_unique<LogWakeUp>(*log));
         logs.push_back({*log, SharedLog::NoSlot, wakeUps_.back().get()});
     }
@@ -196,11 +197,13 @@ Published Node::publish(const App& app, const Publication& publication)
     return published;
 }
 
-AppendResult Node::append(std::uint32_t index, const NewRecord& record)
+std::optional<AppendResult> Node::appendIfSubscribed(std::uint32_t index, const NewRecord& record)
 {
     HubLog& log = hub_->log(index);
-    AppendResult result = log.log.append(record, log.slot, *log.wakeUp);
-    drainSoon();
+    auto result = log.log.appendIfSubscribed(record, log.slot, *log.wakeUp);
+    if (result) {
+        drainSoon();
+    }
     return result;
 }
 

@@ -20,6 +20,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -72,13 +73,13 @@ public:
     Published publish(const App& app, const Publication& publication);
     // The same for what another node has published, which no broker gets again.
     Published relay(const App& app, const Publication& publication);
-    // Appends a record that no publisher has sent, and no broker gets.
-    AppendResult append(std::uint32_t index, const NewRecord& record);
+    // Appends a record that no publisher has sent, and no broker gets, for those who are there. nullopt: nobody is.
+    std::optional<AppendResult> appendIfSubscribed(std::uint32_t index, const NewRecord& record);
     // Delivers what is in the logs at the end of this turn.
     void drainSoon() { turnEnd_->atTurnEnd(); }
     // The event that a cache channel keeps; false: none, or it is older than it is kept.
     bool readKept(std::uint32_t index, ChannelRef channel, RecordArena& arena, LogRecord& record);
-    static constexpr std::int64_t KeptMs = std::int64_t{30} * 60 * 1000;
+    static constexpr std::int64_t KeptMs = realtime::KeptMs;
     // Hub::join(); the caller calls pump() next.
     JoinResult join(Subscriber& subscriber, const App& app, std::span<const std::string_view> channels,
                     const Since& since);

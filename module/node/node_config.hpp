@@ -17,7 +17,8 @@ namespace realtime {
 struct NodeConfig {
     struct Zone {
         std::string_view name;
-        std::span<std::byte> memory; // of its log
+        std::span<std::byte> memory;            // of its log
+        std::span<const AppQuotas> quotas = {}; // of the apps that may have channels there
     };
     std::vector<Zone> zones; // the first is the default, and holds the counters
     std::vector<const BrokerConfig*> brokers;

@@ -6,6 +6,7 @@
 #include "base/ascii.hpp"
 
 #include <algorithm>
+#include <set>
 #include <unordered_set>
 
 namespace realtime {
@@ -378,7 +379,7 @@ void OrderedChannels::tellPublishers()
         record.app = one.app;
         record.channel = one.channel;
         record.idempotencyKey = key;
-        record.fromPeer = true;
+        record.keyOwner = KeyOwner::Peer;
         record.timeMs = node_.now();
         if (const auto appended = node_.hub().log(one.log).log.appended(record)) {
             back.emplace_back(one.token, *appended);
@@ -553,7 +554,7 @@ void OrderedChannels::answer(const StreamAnswer& answer)
     asked_.erase(found);
 
     HistoryPart part;
-    std::unordered_set<std::string_view> seen; // what was sent twice is in the stream twice
+    std::set<std::string_view> seen; // what was sent twice is in the stream twice
     for (const IncomingMessage& message : answer.events) {
         auto incoming = readIncoming(node_.config(), message);
         if (!incoming || (!message.messageId.empty() && !seen.insert(message.messageId).second)) {

@@ -58,7 +58,12 @@ bool isUserChannel(std::string_view channel)
 } // namespace
 
 PusherChannels::PusherChannels(Node& node)
-    : node_(node), departing_(node.loop().task([this] { departDue(); }))
+    : node_(node),
+      departing_(node.loop().task([this] { departDue(); })), changed_{CountDelay, node.loop().task([this] {
+                                                                          countDue(changed_);
+                                                                      })},
+      paused_{CountPause, node.loop().task([this] { countDue(paused_); })},
+      longPaused_{LongCountPause, node.loop().task([this] { countDue(longPaused_); })}
 {
     std::vector<WebhookEndpoint> endpoints;
     for (const App* app : node.config().apps) {
@@ -92,11 +97,10 @@ std::string PusherChannels::watchChannel(std::string_view userId)
 
 // --- subscriptions ----------------------------------------------------------------------------------------------
 
-void PusherChannels::subscribed(const App& app, const Subscription& subscription, std::uint32_t subscribers)
+void PusherChannels::subscribed(const App& app, const Subscription& subscription)
 {
-    const LocalChannel& channel = *subscription.channel;
-    tellOccupied(app, channel);
-    tellCount(app, channel.name, channel.log, subscribers);
+    tellOccupied(app, *subscription.channel);
+    countChanged(app, subscription.channel->name);
 }
 
 void PusherChannels::tellOccupied(const App& app, const LocalChannel& channel)
@@ -111,7 +115,7 @@ void PusherChannels::left(const App& app, std::string_view channel, ChannelRef r
                           std::uint32_t subscribers)
 {
     if (subscribers > 0) {
-        tellCount(app, channel, log, subscribers);
+        countChanged(app, channel);
     }
     // Those of other nodes may be on their way out as well: whoever goes last cannot know that it does.
     const bool none = subscribers == 0 ||
@@ -121,37 +125,59 @@ void PusherChannels::left(const App& app, std::string_view channel, ChannelRef r
     }
 }
 
-void PusherChannels::tellCount(const App& app, std::string_view channel, std::uint32_t log,
-                               std::uint32_t subscribers)
+void PusherChannels::countChanged(const App& app, std::string_view channel, bool quiet)
 {
-    pusher::ChannelKind kind = pusher::classify(channel);
-    if (!app.pusher.subscriptionCount || kind.presence || kind.serverToUser || isUserChannel(channel)) {
+    if (!app.pusher.subscriptionCount || isUserChannel(channel) || pusher::classify(channel).presence) {
         return;
     }
-    if (subscribers <= CountEachTime) {
-        announceCount(app, channel, log);
-        return;
+    const auto [count, fresh] = counts_.try_emplace({app.id, std::string(channel)});
+    if (fresh) {
+        countLater(changed_, count);
     }
-    auto [told, first] =
-        counts_.try_emplace({app.id, std::string(channel)}, Told{node_.loop().ticks(), true});
-    if (first || node_.loop().elapsed(told->second.at, CountPause)) {
-        told->second = {node_.loop().ticks(), false};
-        announceCount(app, channel, log);
-    } else {
-        told->second.changed = true;
+    count->second.quiet = quiet && (count->second.quiet || !count->second.changed);
+    count->second.changed = true;
+}
+
+void PusherChannels::countLater(CountQueue& queue, Counts::iterator count)
+{
+    if (queue.waiting.empty()) {
+        queue.task->after(queue.time);
+    }
+    queue.waiting.emplace_back(node_.loop().ticks(), count);
+}
+
+void PusherChannels::countDue(CountQueue& queue)
+{
+    while (!queue.waiting.empty() && node_.loop().elapsed(queue.waiting.front().first, queue.time)) {
+        const Counts::iterator count = queue.waiting.front().second;
+        queue.waiting.pop_front();
+        const auto& [name, state] = *count;
+        const App* app = appOf(name.first);
+        const std::uint32_t subscribers =
+            state.changed && app != nullptr ? announceCount(*app, name.second, state.quiet) : 0;
+        if (subscribers == 0) {
+            counts_.erase(count); // nobody is there, or its pause is over
+        } else {
+            count->second = {false, true};
+            countLater(subscribers > ManySubscribers ? longPaused_ : paused_, count);
+        }
+    }
+    if (!queue.waiting.empty()) {
+        queue.task->after(queue.waiting.front().first + queue.time - node_.loop().ticks());
     }
 }
 
-// The record itself carries the count: the log notes it at the instant of the append.
-void PusherChannels::announceCount(const App& app, std::string_view channel, std::uint32_t log, bool quiet)
+// The record itself carries the count: the log notes it at the instant of the append. Returns it; 0: nobody is there.
+std::uint32_t PusherChannels::announceCount(const App& app, std::string_view channel, bool quiet)
 {
-    AppendResult result =
-        node_.append(log, internalRecord(node_.now(), app.id, channel, SubscriptionCountEvent, {}));
-    if (hasWebhooks(app) && !quiet) {
+    const auto result = node_.appendIfSubscribed(
+        app.policyOf(channel).log, internalRecord(node_.now(), app.id, channel, SubscriptionCountEvent, {}));
+    if (result && hasWebhooks(app) && !quiet) {
         WebhookEvent event = webhookEvent(WebhookName::SubscriptionCount, channel);
-        event.subscriptionCount = result.subscribers;
+        event.subscriptionCount = result->subscribers;
         tell(app, event);
     }
+    return result ? result->subscribers : 0;
 }
 
 // --- presence ---------------------------------------------------------------------------------------------------
@@ -211,25 +237,19 @@ std::uint32_t PusherChannels::userConnections(const App& app, std::string_view u
 void PusherChannels::userChanged(const App& app, std::string_view userId)
 {
     std::string channel = watchChannel(userId);
-    std::uint32_t log = app.policyOf(channel).log;
-    auto watchers = node_.hub().log(log).log.find(app.id, channel);
-    if (app.pusher.watchlist && watchers && watchers->subscribers > 0) {
+    if (app.pusher.watchlist) {
         NewRecord record = internalRecord(node_.now(), app.id, channel, "watch", {});
         record.flags |= record_flag::Control;
-        node_.append(log, record);
+        node_.appendIfSubscribed(app.policyOf(channel).log, record);
     }
 }
 
 void PusherChannels::terminate(const App& app, std::string_view userId)
 {
     std::string channel = userChannel(userId);
-    std::uint32_t log = app.policyOf(channel).log;
-    auto connections = node_.hub().log(log).log.find(app.id, channel);
-    if (connections && connections->subscribers > 0) {
-        NewRecord record = internalRecord(node_.now(), app.id, channel, "terminate", {});
-        record.flags |= record_flag::Control;
-        node_.append(log, record);
-    }
+    NewRecord record = internalRecord(node_.now(), app.id, channel, "terminate", {});
+    record.flags |= record_flag::Control;
+    node_.appendIfSubscribed(app.policyOf(channel).log, record);
 }
 
 // --- other nodes ------------------------------------------------------------------------------------------------
@@ -251,9 +271,8 @@ void PusherChannels::peerSubscribers(const App& app, std::string_view channel, s
     if (hasWebhooks(app) && nowVacated) {
         departLater(app, channel, {}, true);
     }
-    if (change.before != change.after && change.after > 0 && app.pusher.subscriptionCount &&
-        !pusher::classify(channel).presence) {
-        announceCount(app, channel, log, true);
+    if (change.before != change.after && change.after > 0) {
+        countChanged(app, channel, true);
     }
 }
 
@@ -368,17 +387,6 @@ void PusherChannels::departDue()
 
 void PusherChannels::tick()
 {
-    for (auto it = counts_.begin(); it != counts_.end();) {
-        if (!node_.loop().elapsed(it->second.at, CountPause)) {
-            ++it;
-            continue;
-        }
-        const App* app = appOf(it->first.first);
-        if (it->second.changed && app != nullptr) {
-            announceCount(*app, it->first.second, app->policyOf(it->first.second).log);
-        }
-        it = counts_.erase(it);
-    }
     std::erase_if(misses_, [this](const auto& one) { return node_.loop().elapsed(one.second, MissPause); });
 }
 
@@ -436,11 +444,15 @@ void PusherChannels::takeNotes(std::vector<Note>& out)
 
 void PusherChannels::stop()
 {
-    for (const auto& [name, told] : counts_) {
+    for (const auto& [name, count] : counts_) {
         const App* app = appOf(name.first);
-        if (told.changed && app != nullptr) { // nobody else knows that it was to be told
-            announceCount(*app, name.second, app->policyOf(name.second).log);
+        if (count.changed && app != nullptr) { // nobody else knows that it was to be told
+            announceCount(*app, name.second, count.quiet);
         }
+    }
+    for (CountQueue* queue : {&changed_, &paused_, &longPaused_}) {
+        queue->task->cancel();
+        queue->waiting.clear();
     }
     counts_.clear();
     if (sender_ != nullptr) {

@@ -25,15 +25,18 @@ class Node;
 class PusherChannels final : private Reaper {
 public:
     static constexpr Msec Grace = 3000;
-    // Past so many subscribers a channel's count is told at most once in CountPause.
-    static constexpr std::uint32_t CountEachTime = 100;
-    static constexpr Msec CountPause = 5000;
+    // A channel's count is told a little after it has changed, and not at all if nobody is left by then; then not again
+    // for a pause, which is longer with more than ManySubscribers. So those who come and go fill no log.
+    static constexpr Msec CountDelay = 50;
+    static constexpr Msec CountPause = 1000;
+    static constexpr std::uint32_t ManySubscribers = 100;
+    static constexpr Msec LongCountPause = 5000;
 
     explicit PusherChannels(Node& node);
     ~PusherChannels();
 
     // A connection has subscribed, and is answered already; `left`: one has gone, and so many are left.
-    void subscribed(const App& app, const Subscription& subscription, std::uint32_t subscribers);
+    void subscribed(const App& app, const Subscription& subscription);
     void left(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t log,
               std::uint32_t subscribers);
     // A channel's last subscriber has gone, and was no client of the Pusher protocol.
@@ -94,8 +97,8 @@ private:
     const App* appOf(std::string_view id) const;
     static bool hasWebhooks(const App& app) { return !app.pusher.webhooks.empty(); }
     void tell(const App& app, const pusher::WebhookEvent& event);
-    void tellCount(const App& app, std::string_view channel, std::uint32_t log, std::uint32_t subscribers);
-    void announceCount(const App& app, std::string_view channel, std::uint32_t log, bool quiet = false);
+    void countChanged(const App& app, std::string_view channel, bool quiet = false);
+    std::uint32_t announceCount(const App& app, std::string_view channel, bool quiet);
     void tellOccupied(const App& app, const LocalChannel& channel);
     void departLater(const App& app, std::string_view channel, std::string_view userId, bool quiet = false);
     void departDue();
@@ -105,12 +108,22 @@ private:
     std::unique_ptr<WebhookSender> sender_;      // null: no app has webhooks
     std::deque<Departure> departures_;           // by `due`
     std::unique_ptr<EventLoop::Task> departing_; // runs while there are any
-    // Channels whose count was told a short time ago: when, and whether it has changed since.
-    struct Told {
-        Msec at;
-        bool changed;
+    // Channels whose count has changed, or was told a short time ago.
+    struct Count {
+        bool changed = true; // since it was told
+        bool quiet = true;   // on other nodes only, which send the webhooks
     };
-    std::map<std::pair<std::string, std::string>, Told> counts_; // by app and channel
+    using Counts = std::map<std::pair<std::string, std::string>, Count>; // by app and channel
+    Counts counts_;
+    // Each of them waits in one of these, whose times are all as long.
+    struct CountQueue {
+        Msec time;
+        std::unique_ptr<EventLoop::Task> task;                   // runs while there are any
+        std::deque<std::pair<Msec, Counts::iterator>> waiting{}; // since when
+    };
+    void countLater(CountQueue& queue, Counts::iterator count);
+    void countDue(CountQueue& queue);
+    CountQueue changed_, paused_, longPaused_;
     std::map<std::pair<std::string, std::string>, Msec> misses_;
     bool quietReaping_ = false;
     std::string removal_; // what onMemberGone() hands out

@@ -132,8 +132,8 @@ StatusFigures takeFigures(Node& node)
     StatusFigures figures{node.now(), first.generation(), Totals(first), workersOf(first), {}, {}};
     for (std::uint32_t i = 0; i < hub.logCount(); i++) {
         const SharedLog& log = hub.log(i).log;
-        figures.zones.push_back(
-            {node.config().zones[i].name, log.stats(), busiestChannels(log), slowSubscribers(log)});
+        figures.zones.push_back({node.config().zones[i].name, log.stats(), log.appUses(),
+                                 busiestChannels(log), slowSubscribers(log)});
     }
     for (std::size_t i = 0; i < node.config().brokers.size(); i++) {
         figures.brokers.push_back({node.config().brokers[i]->name, lastBrokerError(first, i)});

@@ -50,6 +50,7 @@ struct WorkerFigures {
 struct ZoneFigures {
     std::string_view name;
     LogStats stats;
+    std::vector<AppUse> apps;
     std::vector<BusyChannel> busiest;
     std::vector<SlowSubscriber> slow;
 };

@@ -113,6 +113,29 @@ void appendOfZones(std::string& out, const StatusFigures& figures, std::vector<R
     });
 }
 
+void appendApp(std::string& out, std::string_view zone, const AppUse& use)
+{
+    JsonObject app(out);
+    app.text("zone", zone);
+    app.text("app", use.app);
+    app.number("channels", use.channels);
+    app.number("channel_quota", use.channelLimit);
+    app.number("members", use.members);
+    app.number("member_quota", use.memberLimit);
+    app.number("refused_total", use.refused);
+}
+
+void appendApps(std::string& out, const StatusFigures& figures)
+{
+    std::vector<std::pair<std::string_view, const AppUse*>> rows;
+    for (const ZoneFigures& zone : figures.zones) {
+        for (const AppUse& use : zone.apps) {
+            rows.emplace_back(zone.name, &use);
+        }
+    }
+    appendList(out, rows, [&](const auto& row) { appendApp(out, row.first, *row.second); });
+}
+
 void addBusy(JsonObject& out, const BusyChannel& channel)
 {
     out.thousandths("events_per_second", channel.perSecond);
@@ -140,6 +163,8 @@ void appendZone(std::string& out, const LogStats& stats, std::int64_t nowMs)
     zone.number("channel_capacity", stats.channelCapacity);
     zone.number("subscribed_channels", stats.subscribedChannels);
     zone.number("subscriptions", stats.subscribers);
+    zone.number("members", stats.members);
+    zone.number("member_capacity", stats.memberCapacity);
     zone.number("recoveries_total", stats.recoveries);
     zone.number("slots", stats.slots);
     zone.number("slots_in_use", stats.slotsInUse);
@@ -201,6 +226,7 @@ std::string renderJson(const StatusFigures& figures)
         appendLatency(root.key("delivery_latency"), figures.totals);
         appendList(root.key("worker_list"), figures.workers,
                    [&](const WorkerFigures& worker) { appendWorker(out, figures, worker); });
+        appendApps(root.key("app_list"), figures);
         appendOfZones(root.key("busiest_channels"), figures, &ZoneFigures::busiest, addBusy);
         appendOfZones(root.key("slow_list"), figures, &ZoneFigures::slow, addSlow);
         {

@@ -101,12 +101,48 @@ constexpr ZoneMetric ZoneMetrics[] = {
     {"subscribed_channels", true, "Channels with subscribers",
      [](const LogStats& s) { return std::uint64_t{s.subscribedChannels}; }},
     {"subscriptions", true, "Subscriptions of all workers", [](const LogStats& s) { return s.subscribers; }},
+    {"members", true, "Users in presence channels, once a channel",
+     [](const LogStats& s) { return std::uint64_t{s.members}; }},
+    {"member_capacity", true, "Of them so many have room",
+     [](const LogStats& s) { return std::uint64_t{s.memberCapacity}; }},
     {"worker_slots", true, "Places for workers", [](const LogStats& s) { return std::uint64_t{s.slots}; }},
     {"worker_slots_in_use", true, "Of them taken",
      [](const LogStats& s) { return std::uint64_t{s.slotsInUse}; }},
     {"log_recoveries_total", false, "Repairs after a worker died within the log",
      [](const LogStats& s) { return std::uint64_t{s.recoveries}; }},
 };
+
+struct AppMetric {
+    const char* name;
+    bool gauge;
+    const char* help;
+    std::uint64_t (*get)(const AppUse&);
+};
+
+constexpr AppMetric AppMetrics[] = {
+    {"app_channels", true, "Channels of the app in the directory",
+     [](const AppUse& use) { return std::uint64_t{use.channels}; }},
+    {"app_channel_quota", true, "Most that it may have",
+     [](const AppUse& use) { return std::uint64_t{use.channelLimit}; }},
+    {"app_members", true, "Users in its presence channels, once a channel",
+     [](const AppUse& use) { return std::uint64_t{use.members}; }},
+    {"app_member_quota", true, "Most that it may have",
+     [](const AppUse& use) { return std::uint64_t{use.memberLimit}; }},
+    {"app_refused_total", false, "Its channels and users refused for lack of room",
+     [](const AppUse& use) { return use.refused; }},
+};
+
+void exposeApps(Exposition& out, const StatusFigures& figures)
+{
+    for (const AppMetric& metric : AppMetrics) {
+        out.family(metric.name, typeOf(metric.gauge), metric.help);
+        for (const ZoneFigures& zone : figures.zones) {
+            for (const AppUse& use : zone.apps) {
+                out.sample(metric.get(use), {{"zone", zone.name}, {"app", use.app}});
+            }
+        }
+    }
+}
 
 void exposeZones(Exposition& out, const StatusFigures& figures)
 {
@@ -241,6 +277,7 @@ std::string renderPrometheus(const StatusFigures& figures)
     }
     exposeLatency(out, figures.totals);
     exposeZones(out, figures);
+    exposeApps(out, figures);
     exposeBrokers(out, figures);
     return out.take();
 }

@@ -49,7 +49,7 @@ public:
 };
 
 struct Stage {
-    Stage() : mapping(4 << 20), log(SharedLog::create(mapping.span(), {8, 7}))
+    Stage() : mapping(4 << 20), log(SharedLog::create(mapping.span(), {8}))
     {
         hub = std::make_unique<Hub>(std::vector<HubLog>{{log, SharedLog::NoSlot, &wakeUp}});
         hub->openSlot(0, log.claimSlot());

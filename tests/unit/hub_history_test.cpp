@@ -58,7 +58,7 @@ public:
 
 struct Stage {
     Stage()
-        : mapping(1 << 20), log(SharedLog::create(mapping.span(), {8, 7})), slot(log.claimSlot()),
+        : mapping(1 << 20), log(SharedLog::create(mapping.span(), {8})), slot(log.claimSlot()),
           hub(newHub(slot))
     {
         hub->useHistory(source);
@@ -82,7 +82,7 @@ struct Stage {
         record.stream = keyOf(channel);
         if (number != 0) {
             record.number = number;
-            record.fromPeer = true;
+            record.keyOwner = KeyOwner::Peer;
         }
         log.append(record, slot, wakes);
         log.reachStream(Identity, number + 1);

@@ -56,8 +56,7 @@ public:
 };
 
 struct Stage {
-    explicit Stage(std::size_t bytes = 4 << 20)
-        : mapping(bytes), log(SharedLog::create(mapping.span(), {8, 7}))
+    explicit Stage(std::size_t bytes = 4 << 20) : mapping(bytes), log(SharedLog::create(mapping.span(), {8}))
     {
         slot = log.claimSlot();
         hub = std::make_unique<Hub>(std::vector<HubLog>{{log, SharedLog::NoSlot, &wakeUp}});
@@ -595,6 +594,24 @@ TEST(compressed_frames_are_shared_and_history_goes_plain)
     for (Inbox* one : {&alice, &bob, &plain, &late, &several, &twin}) {
         stage.hub->leave(*one);
     }
+}
+
+// A long-poll has no subscription between two polls, and a channel without events is not kept for it.
+TEST(who_polls_a_silent_channel_is_told_of_no_gap)
+{
+    Stage stage;
+    Inbox first, second, third;
+    const JoinResult joined = stage.join(first, {"silent"});
+    const std::string since = toString(MessageId{joined.subscription->channel->ref.epoch, 0});
+    stage.hub->leave(first);
+    assert_false(stage.log.find("app", "silent").has_value());
+    assert_true(stage.join(second, {"silent"}, since).recovered);
+    stage.hub->leave(second);
+    stage.publish("silent", "a");
+    assert_true(stage.join(third, {"silent"}, since).recovered);
+    assert_text_equal(second.seen(), "");
+    assert_text_equal(third.seen(), "a");
+    stage.hub->leave(third);
 }
 
 TEST_MAIN()

@@ -6,6 +6,7 @@ void onLogStep(const char* name);
 
 // NOLINTBEGIN(bugprone-suspicious-include)
 #include "log/appender.cpp"
+#include "log/apps.cpp"
 #include "log/cells.cpp"
 #include "log/directory.cpp"
 #include "log/idempotency.cpp"
@@ -51,9 +52,12 @@ void onLogStep(const char* name)
 
 namespace {
 
+constexpr std::int64_t HistoryMs = 1000;
+constexpr std::int64_t LaterMs = 10'000; // when all history is too old
+
 // A log with a bystander that subscribes, at slot 0, and whose worker is asleep.
 struct Scene {
-    Scene() : mapping(LogBytes), log(SharedLog::create(mapping.span(), {4, 7})), bystander(log.claimSlot())
+    Scene() : mapping(LogBytes), log(SharedLog::create(mapping.span(), {4})), bystander(log.claimSlot())
     {
         log.subscribe(bystander, "app", "watched");
         log.subscribe(bystander, "app", "watched");
@@ -63,15 +67,21 @@ struct Scene {
     }
 
     AppendResult append(std::string_view channel, std::uint64_t number, std::string_view key = {},
-                        std::size_t bytes = 100)
+                        std::size_t bytes = 100, std::string_view app = "app")
     {
-        NewRecord record;
         const std::string data = makePayload(number, bytes);
-        record.app = "app";
-        record.channel = channel;
-        record.data = data;
-        record.timeMs = 1;
+        NewRecord record = makeRecord(channel, data);
+        record.app = app;
         record.idempotencyKey = key;
+        record.historyMs = HistoryMs;
+        return log.append(record, SharedLog::NoSlot, wakes);
+    }
+    // One that nobody who comes later gets.
+    AppendResult appendTransient(std::string_view channel, std::uint64_t number)
+    {
+        const std::string data = makePayload(number, 100);
+        NewRecord record = makeRecord(channel, data);
+        record.flags = record_flag::Transient;
         return log.append(record, SharedLog::NoSlot, wakes);
     }
 
@@ -93,6 +103,11 @@ struct Scene {
         while (log.tail() <= start) {
             append("filler", 7, {}, 1000);
         }
+    }
+    void limitChannels(std::uint32_t channels)
+    {
+        const AppQuotas quotas[] = {{"app", {channels, 0}, {}, {}}, {"other", {}, {}, {1, 0}}};
+        log.declareApps(quotas);
     }
     void fillDirectory()
     {
@@ -168,7 +183,64 @@ const Scenario Scenarios[] = {
      },
      nothing},
     {"subscribe in a full directory", [](Scene& s) { s.fillDirectory(); },
-     [](Scene& s) { s.log.subscribe(s.log.claimSlot(), "app", "new"); }, nothing},
+     [](Scene& s) {
+         const auto slot = s.log.claimSlot();
+         s.log.subscribe(slot, "app", "refused");
+         s.log.subscribe(slot, "app", "new", {}, LaterMs);
+     },
+     [](Scene& s) { assert_false(s.log.find("app", "refused").has_value()); }},
+    {"append in a full directory to another app's channel", [](Scene& s) { s.fillDirectory(); },
+     [](Scene& s) { s.append("new", Victim, {}, 100, "other"); }, nothing},
+    {"append to a new channel of an app that has its share",
+     [](Scene& s) { s.limitChannels(s.log.stats().channels); }, [](Scene& s) { appendVictim(s, "new"); },
+     [](Scene& s) { assert_true(s.log.stats().channels <= 3); }},
+    {"a channel that is never published to comes and goes", nothing,
+     [](Scene& s) {
+         const auto slot = s.log.claimSlot();
+         const ChannelRef ref = s.log.subscribe(slot, "app", "silent")->channel;
+         s.log.tellOccupied(ref);
+         s.log.unsubscribe(slot, ref);
+         s.log.tellVacated(ref);
+         s.log.subscribe(slot, "app", "silent");
+         s.log.releaseSlot(slot);
+     },
+     [](Scene& s) {
+         const auto silent =
+             s.log.find("app", "silent"); // only with a mark that nobody is there to take away
+         if (silent) {
+             assert_true(s.log.tellVacated(silent->channel));
+         }
+         assert_false(s.log.find("app", "silent").has_value());
+     }},
+    {"an idle channel gets a history",
+     [](Scene& s) {
+         s.appendTransient("idle", 7);
+         s.append("behind", 7);
+     },
+     [](Scene& s) {
+         s.appendTransient("idle", 8);
+         appendVictim(s, "idle");
+     },
+     nothing},
+    {"apps are declared, and one takes the row of one that is gone",
+     [](Scene& s) {
+         std::vector<AppQuotas> many(SharedLog::maxApps(LogBytes) - 1);
+         for (std::size_t i = 0; i < many.size(); ++i) {
+             many[i].app = "gone" + std::to_string(i);
+         }
+         assert_true(s.log.declareApps(many));
+         s.append("kept", 7, {}, 100, "gone5");
+     },
+     [](Scene& s) {
+         s.limitChannels(1);
+         s.append("new", Victim, {}, 100, "yet another");
+     },
+     [](Scene& s) {
+         assert_true(s.log.find("gone5", "kept").has_value());
+         s.limitChannels(100);
+         s.append("new", 7, {}, 100, "other");
+         assert_true(s.log.find("other", "new").has_value());
+     }},
     {"unsubscribe", nothing,
      [](Scene& s) {
          const auto slot = s.log.claimSlot();
@@ -355,38 +427,51 @@ namespace {
     struct Stake {
         ChannelRef ref;
         std::string channel, user;
+        NewRecord news(std::string_view app, std::string_view data) const
+        {
+            NewRecord record = makeRecord(channel, data);
+            record.app = app;
+            record.flags = record_flag::Transient;
+            return record;
+        }
     };
     std::vector<Stake> subscribed, joined;
     const std::string news = makePayload(7, 50);
+    const std::string app = seed % 2 == 0 ? "app" : "other";
+    const AppQuotas quotas[] = {{"app", {}, {}, {}}, {"other", {0, 40}, {0, 20}, {0, 25}}};
+    log.declareApps(quotas);
     std::uint32_t slot = log.claimSlot();
     for (std::uint64_t number = seed << 32U;; ++number) {
         const std::string channel = "c" + std::to_string(random.below(1500));
-        const std::uint64_t action = random.below(24);
+        const std::uint64_t action = random.below(26);
         if (action < 12) {
             const std::string data =
                 makePayload(number, random.below(16) == 0 ? random.below(70'000) : random.below(300));
             const std::string key = random.below(4) == 0 ? std::to_string(random.below(1000)) : "";
             NewRecord record = makeRecord(channel, data);
+            record.app = app;
+            record.flags = random.below(4) == 0 ? record_flag::Transient : 0;
+            record.historyMs = random.below(2) == 0 ? HistoryMs : 0;
             record.idempotencyKey = key;
             log.append(record, slot, wakes);
             wakes.slots.clear();
         } else if (action < 16) {
-            if (const auto done = log.subscribe(slot, "app", channel)) {
+            if (const auto done = log.subscribe(slot, app, channel, {}, random.below(2) * LaterMs)) {
                 subscribed.push_back({done->channel, channel, {}});
             }
         } else if (action < 19 && !subscribed.empty()) {
             log.unsubscribe(slot, subscribed.back().ref);
             subscribed.pop_back();
         } else if (action < 22) {
-            if (const auto done = log.subscribe(slot, "app", channel)) {
+            if (const auto done = log.subscribe(slot, app, channel)) {
                 joined.push_back({done->channel, channel, std::to_string(random.below(20))});
-                log.joinMember(slot, done->channel, joined.back().user, "{}", 50, makeRecord(channel, news),
-                               wakes);
+                const Stake& one = joined.back();
+                log.joinMember(slot, one.ref, one.user, "{}", 50, one.news(app, news), wakes);
                 wakes.slots.clear();
             }
         } else if (action == 22 && !joined.empty()) {
             const Stake& one = joined.back();
-            log.leaveMember(slot, one.ref, one.user, makeRecord(one.channel, news), wakes);
+            log.leaveMember(slot, one.ref, one.user, one.news(app, news), wakes);
             log.unsubscribe(slot, one.ref);
             wakes.slots.clear();
             joined.pop_back();
@@ -395,6 +480,14 @@ namespace {
             subscribed.clear();
             joined.clear();
             slot = log.claimSlot();
+        } else if (action == 24) {
+            if (const auto known = log.find(app, channel)) {
+                log.tellOccupied(known->channel);
+            }
+        } else if (action == 25) {
+            if (const auto known = log.find(app, channel)) {
+                log.tellVacated(known->channel);
+            }
         }
     }
 }
@@ -426,7 +519,7 @@ TEST(deaths_at_random_instants_are_recovered_from)
     const char* wanted = std::getenv("REALTIME_TEST_KILLS");
     const std::uint64_t rounds = wanted == nullptr ? Rounds : std::strtoull(wanted, nullptr, 10);
     SharedMapping mapping(LogBytes);
-    SharedLog log = SharedLog::create(mapping.span(), {4, 7});
+    SharedLog log = SharedLog::create(mapping.span(), {4});
     const std::uint32_t slot = log.claimSlot();
     const ChannelRef mine = log.subscribe(slot, "app", "mine")->channel;
     Random random{static_cast<std::uint64_t>(getpid())};

@@ -146,7 +146,7 @@ enum class Start { Asleep, AsleepAndMarked, Awake };
 // One reader of "room" and whoever appends. Checks do not assert, since that would jump out of a coroutine.
 class Stage {
 public:
-    Stage() : mapping_(SharedLog::MinimumBytes), log_(SharedLog::create(mapping_.span(), {2, 7}))
+    Stage() : mapping_(SharedLog::MinimumBytes), log_(SharedLog::create(mapping_.span(), {2}))
     {
         slot_ = log_.claimSlot();
         only_.epochs.insert(log_.subscribe(slot_, "app", "room")->channel.epoch);

@@ -32,7 +32,7 @@ struct Told final : Reaper {
 
 // This node with one worker, and others of which it hears.
 struct Node {
-    Node() : mapping(4 << 20), log(SharedLog::create(mapping.span(), {Slots, 7})), worker(log.claimSlot()) {}
+    Node() : mapping(4 << 20), log(SharedLog::create(mapping.span(), {Slots})), worker(log.claimSlot()) {}
 
     std::uint32_t claim(std::string_view name)
     {
@@ -429,7 +429,7 @@ TEST(an_event_of_another_node_that_comes_twice_is_there_once)
     Node node;
     NewRecord record = makeRecord("room", "hello");
     record.idempotencyKey = std::string_view("bee\0id", 6);
-    record.fromPeer = true;
+    record.keyOwner = KeyOwner::Peer;
     const AppendResult first = node.log.append(record, node.worker, node.wakes);
     assert_true(first.status == AppendStatus::Appended);
     const AppendResult again = node.log.append(record, node.worker, node.wakes);
@@ -449,11 +449,11 @@ TEST(events_of_other_nodes_do_not_push_out_clients_keys)
         const std::string key = std::string("bee\0", 4) + std::to_string(i);
         NewRecord record = makeRecord("room", "");
         record.idempotencyKey = key;
-        record.fromPeer = true;
+        record.keyOwner = KeyOwner::Peer;
         assert_true(node.log.append(record, node.worker, node.wakes).status == AppendStatus::Appended);
     }
     assert_true(node.log.append(clients, node.worker, node.wakes).status == AppendStatus::Repeated);
-    clients.fromPeer = true; // another table: the same words are another key
+    clients.keyOwner = KeyOwner::Peer; // another table: the same words are another key
     assert_true(node.log.append(clients, node.worker, node.wakes).status == AppendStatus::Appended);
 }
 
@@ -557,7 +557,7 @@ TEST(a_log_that_was_made_anew_has_another_identity)
 {
     const Node node;
     SharedMapping other(1 << 20);
-    assert_true(SharedLog::create(other.span(), {Slots, 8}).identity() != node.log.identity());
+    assert_true(SharedLog::create(other.span(), {Slots}).identity() != node.log.identity());
     assert_true(SharedLog::attach(node.mapping.span())->identity() == node.log.identity());
 }
 

@@ -38,8 +38,7 @@ struct Told final : Reaper {
 };
 
 struct Room {
-    explicit Room(std::size_t bytes = 4 << 20)
-        : mapping(bytes), log(SharedLog::create(mapping.span(), {8, 7}))
+    explicit Room(std::size_t bytes = 4 << 20) : mapping(bytes), log(SharedLog::create(mapping.span(), {8}))
     {
     }
 

@@ -74,7 +74,7 @@ TEST(writers_and_readers_in_many_processes_agree_on_one_order)
     SharedMapping mapping(16 << 20);
     SharedMapping flag(4096);
     auto& start = *flag.as<std::atomic<int>>();
-    SharedLog log = SharedLog::create(mapping.span(), {8, 7});
+    SharedLog log = SharedLog::create(mapping.span(), {8});
     std::vector<pid_t> children;
     for (std::uint32_t i = 0; i < Writers; ++i) {
         children.push_back(forkChild([&, i] { return write(mapping.span(), i, start); }));
@@ -105,7 +105,7 @@ TEST(processes_may_map_the_log_at_different_addresses)
     std::byte* const first = map();
     std::byte* const second = map();
     assert_true(first != second);
-    SharedLog log = SharedLog::create({first, Bytes}, {4, 7});
+    SharedLog log = SharedLog::create({first, Bytes}, {4});
     Wakes wakes;
     log.append(makeRecord("room", makePayload(1, 100)), SharedLog::NoSlot, wakes);
     const pid_t child = forkChild([&] {

@@ -39,7 +39,7 @@ std::size_t randomSize(Random& random, std::size_t most)
 TEST(what_is_left_after_any_number_of_wraps_is_the_newest)
 {
     SharedMapping mapping(LogBytes);
-    SharedLog log = SharedLog::create(mapping.span(), {4, 7});
+    SharedLog log = SharedLog::create(mapping.span(), {4});
     Wakes wakes;
     Random random{42};
     std::deque<Expected> model;
@@ -79,7 +79,7 @@ TEST(what_is_left_after_any_number_of_wraps_is_the_newest)
 TEST(a_cursor_that_was_overrun_is_told_and_set_to_the_oldest_record)
 {
     SharedMapping mapping(LogBytes);
-    SharedLog log = SharedLog::create(mapping.span(), {4, 7});
+    SharedLog log = SharedLog::create(mapping.span(), {4});
     Wakes wakes;
     LogPosition cursor = 0; // before the first record
     const std::string data = makePayload(1, 8000);
@@ -101,7 +101,7 @@ TEST(a_cursor_that_was_overrun_is_told_and_set_to_the_oldest_record)
 TEST(a_cursor_that_points_at_no_record_neither_crashes_nor_loops)
 {
     SharedMapping mapping(LogBytes);
-    SharedLog log = SharedLog::create(mapping.span(), {4, 7});
+    SharedLog log = SharedLog::create(mapping.span(), {4});
     Wakes wakes;
     Random random{3};
     for (std::uint64_t i = 0; i < 3000; ++i) {
@@ -122,7 +122,7 @@ TEST(a_cursor_that_points_at_no_record_neither_crashes_nor_loops)
 TEST(readers_that_are_overrun_while_they_read_never_see_damage)
 {
     SharedMapping mapping(LogBytes);
-    SharedLog::create(mapping.span(), {4, 7});
+    SharedLog::create(mapping.span(), {4});
     std::atomic<bool> done = false;
     std::atomic<std::uint64_t> damaged = 0, overtaken = 0, read = 0;
     std::vector<std::thread> readers;

@@ -14,7 +14,7 @@ constexpr std::uint64_t Identity = 77;
 
 struct Fixture {
     explicit Fixture(std::size_t bytes = 1 << 20)
-        : mapping(bytes), log(SharedLog::create(mapping.span(), {4, 7}))
+        : mapping(bytes), log(SharedLog::create(mapping.span(), {4}))
     {
     }
 
@@ -26,7 +26,8 @@ struct Fixture {
         record.stream = keyOf(channel);
         record.number = number;
         record.idempotencyKey = key;
-        record.fromPeer = true;
+        record.keyOwner = KeyOwner::Peer;
+        record.historyMs = 1000;
         AppendResult result = log.append(record, SharedLog::NoSlot, wakes);
         log.reachStream(Identity, number + 1);
         return result;
@@ -139,7 +140,7 @@ TEST(a_channel_that_the_directory_forgets_is_not_taken_for_one_without_events)
         f.append(n, "x", {}, "other" + std::to_string(n));
     }
     const auto slot = f.log.claimSlot();
-    assert_true(f.log.subscribe(slot, "app", "room", Fixture::keyOf("room")).has_value());
+    assert_true(f.log.subscribe(slot, "app", "room", Fixture::keyOf("room"), 10'000).has_value());
     assert_false(f.history(0).complete);
 }
 
@@ -174,7 +175,7 @@ TEST(a_publisher_is_woken_and_finds_the_id_also_of_a_repeat)
         record.stream = Fixture::keyOf("room");
         record.number = number;
         record.idempotencyKey = "key";
-        record.fromPeer = true;
+        record.keyOwner = KeyOwner::Peer;
         record.publisher = publisher;
         f.log.append(record, leader, f.wakes);
         assert_true(f.wakes.has(publisher));

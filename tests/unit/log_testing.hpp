@@ -2,6 +2,7 @@
 // are damaged, and a check of everything that must be true of a log at rest.
 #pragma once
 
+#include "log/apps.hpp"
 #include "log/directory.hpp"
 #include "log/layout.hpp"
 #include "log/shared_log.hpp"
@@ -91,7 +92,13 @@ private:
 
 struct Random {
     std::uint64_t state = 1;
-    std::uint64_t next() { return sharedlog::mix(state += 0x9e3779b97f4a7c15U); }
+    std::uint64_t next() // splitmix64
+    {
+        std::uint64_t x = state += 0x9e3779b97f4a7c15U;
+        x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
+        x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
+        return x ^ (x >> 31U);
+    }
     std::uint64_t below(std::uint64_t limit) { return next() % limit; }
 };
 
@@ -164,6 +171,7 @@ public:
         records();
         entries();
         cells();
+        members();
         return problem_;
     }
 
@@ -224,15 +232,10 @@ private:
                 }
             }
         }
-        std::uint32_t previous = 0;
-        for (std::uint32_t i = header_.idleFirst; i != 0; previous = i, i = memory_.entry(i).idleNext) {
-            expect(idle.insert(i).second, "an entry is idle twice", i);
-            expect(memory_.entry(i).idlePrevious == previous, "idle list, backwards", i);
-            if (!problem_.empty()) {
-                return;
-            }
+        for (std::uint32_t row = 1; row <= header_.appsTouched; ++row) {
+            idleList(row, memory_.app(row).spare, Idle::Spare, idle);
+            idleList(row, memory_.app(row).idle, Idle::Useful, idle);
         }
-        expect(header_.idleLast == previous, "the end of the idle list", previous);
         for (std::uint32_t i = header_.freeEntry; i != 0; i = memory_.entry(i).nextInBucket) {
             expect(free.insert(i).second, "an entry is free twice", i);
             if (!problem_.empty()) {
@@ -242,6 +245,7 @@ private:
         std::set<std::string> names;
         std::set<std::uint64_t> epochs;
         std::uint32_t used = 0, subscribed = 0;
+        std::map<std::uint32_t, std::uint32_t> ofApps;
         for (std::uint32_t i = 1; i <= header_.entriesTouched; ++i) {
             const Entry& entry = memory_.entry(i);
             const bool alive = entry.epoch != 0;
@@ -252,9 +256,16 @@ private:
             if (!alive) {
                 continue;
             }
+            expect(entry.app != 0 && entry.app <= header_.appsTouched && memory_.app(entry.app).nameEnd != 0,
+                   "an app that is none", i);
+            expect(entry.subscribers != 0 || entry.lastPosition != 0 || entry.lastOffset != 0 ||
+                       entry.firstMember != 0 || entry.told != 0,
+                   "an entry that nobody needs", i);
             ++used;
+            ++ofApps[entry.app];
             subscribed += entry.subscribers != 0 ? 1 : 0;
-            const std::string name(entry.name, entry.appBytes + entry.channelBytes);
+            const std::string name =
+                std::to_string(entry.app) + "/" + std::string(entry.name, entry.channelBytes);
             expect(names.insert(name).second, "a channel has two entries", i);
             expect(epochs.insert(entry.epoch).second, "an epoch was given twice", i);
             const auto last = last_.find(entry.epoch);
@@ -268,6 +279,28 @@ private:
         expect(header_.channels == used, "number of channels", used);
         expect(header_.subscribedChannels == subscribed, "number of subscribed channels", subscribed);
         expect(free.size() + used == header_.entriesTouched, "a lost entry", free.size());
+        std::set<std::string> apps;
+        for (std::uint32_t row = 1; row <= header_.appsTouched; ++row) {
+            const AppRow& app = memory_.app(row);
+            expect(app.channels.used == ofApps[row], "channels of an app", row);
+            expect(app.nameEnd == 0 || apps.insert(std::string(Apps::name(app))).second,
+                   "an app has two rows", row);
+        }
+    }
+
+    void idleList(std::uint32_t row, const sharedlog::IdleList& list, sharedlog::Idle kind,
+                  std::set<std::uint32_t>& idle)
+    {
+        std::uint32_t previous = 0;
+        for (std::uint32_t i = list.first; i != 0 && problem_.empty();
+             previous = i, i = memory_.entry(i).idleNext) {
+            const sharedlog::Entry& entry = memory_.entry(i);
+            expect(idle.insert(i).second, "an entry is idle twice", i);
+            expect(entry.idlePrevious == previous, "idle list, backwards", i);
+            expect(entry.app == row && entry.list == kind, "an entry in a list that is not its", i);
+            expect((kind == sharedlog::Idle::Useful) == (entry.usefulUntil != 0), "the wrong list", i);
+        }
+        expect(list.last == previous, "the end of the idle list", previous);
     }
 
     void cells()
@@ -275,6 +308,7 @@ private:
         using namespace sharedlog;
         std::set<std::uint32_t> seen;
         std::uint64_t total = 0;
+        std::map<std::uint32_t, std::uint32_t> ofApps;
         for (std::uint32_t i = 1; i <= header_.entriesTouched && problem_.empty(); ++i) {
             const Entry& entry = memory_.entry(i);
             std::uint64_t sum = 0;
@@ -285,6 +319,7 @@ private:
                 expect(cell.count != 0 && cell.entry == i, "a cell that is not the entry's", c);
                 expect(slots.insert(cell.slot).second, "two cells of one slot", c);
                 expect(memory_.slot(cell.slot).inUse != 0, "a cell of a free slot", c);
+                ++ofApps[entry.app];
                 if (!problem_.empty()) {
                     return;
                 }
@@ -299,6 +334,53 @@ private:
         }
         expect(seen.size() == header_.cellsTouched, "a lost cell", seen.size());
         expect(header_.subscribers == total, "number of subscribers", total);
+        for (std::uint32_t row = 1; row <= header_.appsTouched; ++row) {
+            expect(memory_.app(row).cells.used == ofApps[row], "cells of an app", row);
+        }
+    }
+
+    void members()
+    {
+        using namespace sharedlog;
+        struct Used {
+            std::uint32_t members = 0, cells = 0, blocks = 0;
+        };
+        std::map<std::uint32_t, Used> ofApps;
+        std::uint32_t all = 0;
+        for (std::uint32_t i = 1; i <= header_.entriesTouched && problem_.empty(); ++i) {
+            const Entry& entry = memory_.entry(i);
+            std::uint32_t present = 0;
+            for (std::uint32_t m = entry.epoch == 0 ? 0 : entry.firstMember; m != 0;
+                 m = memory_.member(m).next) {
+                const MemberRow& row = memory_.member(m);
+                expect(row.entry == i && row.channelEpoch == entry.epoch, "a member of another channel", m);
+                expect(row.connections != 0 || row.told != 0, "a member that nobody needs", m);
+                Used& used = ofApps[entry.app];
+                std::uint32_t sum = 0;
+                for (std::uint32_t c = row.firstCell; c != 0; c = memory_.memberCell(c).next) {
+                    sum += memory_.memberCell(c).count;
+                    ++used.cells;
+                }
+                for (std::uint32_t b = row.firstBlock; b != 0; b = memory_.block(b).next) {
+                    ++used.blocks;
+                }
+                expect(sum == row.connections, "sum of a member's cells", m);
+                present += row.connections != 0 ? 1 : 0;
+                ++used.members;
+                ++all;
+                if (!problem_.empty()) {
+                    return;
+                }
+            }
+            expect(entry.epoch == 0 || entry.members == present, "members of a channel", i);
+        }
+        expect(header_.members == all, "number of members", all);
+        for (std::uint32_t row = 1; row <= header_.appsTouched; ++row) {
+            const AppRow& app = memory_.app(row);
+            expect(app.members.used == ofApps[row].members, "members of an app", row);
+            expect(app.memberCells.used == ofApps[row].cells, "member cells of an app", row);
+            expect(app.blocks.used == ofApps[row].blocks, "blocks of an app", row);
+        }
     }
 
     SharedLog& log_;

@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t LogBytes = SharedLog::MinimumBytes;
 
 struct Fixture {
-    Fixture() : mapping(LogBytes), log(SharedLog::create(mapping.span(), {4, 7})) {}
+    Fixture() : mapping(LogBytes), log(SharedLog::create(mapping.span(), {4})) {}
 
     // Who was woken for one append.
     std::vector<std::uint32_t> append(std::string_view channel, std::uint32_t self = SharedLog::NoSlot)
@@ -272,7 +272,7 @@ TEST(no_reader_sleeps_through_a_message)
 {
     constexpr std::uint64_t Count = 15'000;
     SharedMapping mapping(32 << 20);
-    SharedLog log = SharedLog::create(mapping.span(), {4, 7});
+    SharedLog log = SharedLog::create(mapping.span(), {4});
     EventFds fds(4);
     const std::vector<std::string> channels[2] = {{"a", "b"}, {"b", "c"}};
     const std::uint32_t slots[3] = {log.claimSlot(), log.claimSlot(), log.claimSlot()};
@@ -318,7 +318,7 @@ TEST(no_reader_takes_noise_that_overran_it_for_a_gap)
     auto* const counters = shared.as<std::atomic<std::uint64_t>>();
     auto& acknowledged = counters[0];
     auto& round = counters[1];
-    SharedLog log = SharedLog::create(mapping.span(), {4, 7});
+    SharedLog log = SharedLog::create(mapping.span(), {4});
     EventFds fds(4);
     const auto slot = log.claimSlot(), uninvolved = log.claimSlot();
     log.subscribe(slot, "app", "rare");

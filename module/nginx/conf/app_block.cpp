@@ -87,6 +87,20 @@ void setCount(AppBlock& block, Arguments arguments)
     block.app.app.pusher.*Setting = parseCount(view(arguments[1]), Most);
 }
 
+// NUMBER | PERCENT%, of each zone that the app has channels in.
+template <std::optional<Quota> AppShares::*Setting> void setQuota(AppBlock& block, Arguments arguments)
+{
+    std::string_view text = view(arguments[1]);
+    Quota quota;
+    if (text.ends_with('%')) {
+        text.remove_suffix(1);
+        quota.percent = parseCount(text, 100);
+    } else {
+        quota.count = parseCount(text, 100'000'000);
+    }
+    block.app.app.shares.*Setting = quota;
+}
+
 // One that is a time in whole seconds; "off" if Least is 0.
 template <std::uint32_t PusherSettings::*Setting, std::uint32_t Least>
 void setSeconds(AppBlock& block, Arguments arguments)
@@ -179,6 +193,9 @@ constexpr Directive<AppBlock> AppTable[] = {
     {"client_events", NGX_CONF_TAKE12, Occurs::Once, setClientEvents},
     {"max_connections", NGX_CONF_TAKE1, Occurs::Once, setCount<&PusherSettings::maxConnections, 100'000'000>},
     {"max_channels", NGX_CONF_TAKE1, Occurs::Once, setCount<&PusherSettings::maxChannels, 100'000>},
+    {"channels_quota", NGX_CONF_TAKE1, Occurs::Once, setQuota<&AppShares::channels>},
+    {"presence_quota", NGX_CONF_TAKE1, Occurs::Once, setQuota<&AppShares::presence>},
+    {"repeat_quota", NGX_CONF_TAKE1, Occurs::Once, setQuota<&AppShares::repeats>},
     {"origins", NGX_CONF_1MORE, Occurs::Once, setOrigins},
     {"webhook", NGX_CONF_TAKE12, Occurs::Often, addWebhook},
     {"activity_timeout", NGX_CONF_TAKE1, Occurs::Once, setSeconds<&PusherSettings::activitySeconds, 1>},

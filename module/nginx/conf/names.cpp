@@ -1,10 +1,10 @@
 // Names that could not be looked up while the file was read.
 #include "nginx/conf.hpp"
 
-#include "node/counters.hpp"
 #include "nginx/endpoint_identity.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/str.hpp"
+#include "node/counters.hpp"
 
 #include "base/siphash.hpp"
 
@@ -133,6 +133,56 @@ bool numberApps(ngx_conf_t* cf, const MainConf& conf)
     return true;
 }
 
+// Nobody reaches an app without a block but by an endpoint of its own.
+bool isReached(const MainConf& conf, const AppConf& app)
+{
+    return app.declared || std::any_of(conf.endpoints.begin(), conf.endpoints.end(), [&](const LocConf* one) {
+               return one->app == &app && (one->kind & PubSub) != 0;
+           });
+}
+
+bool hasChannelsIn(const App& app, std::uint32_t zone)
+{
+    const auto& logs = app.ruleLogs;
+    return app.log == zone || std::find(logs.begin(), logs.end(), zone) != logs.end();
+}
+
+// The share of an app that says nothing: all, if it has the zone for itself.
+AppQuotas quotasOf(const App& app, bool alone)
+{
+    constexpr Quota Half{0, 50};
+    constexpr Quota Quarter{0, 25};
+    const auto quota = [alone](const std::optional<Quota>& said, const Quota& otherwise) {
+        return said.value_or(alone ? Quota{} : otherwise);
+    };
+    const AppShares& shares = app.shares;
+    return {app.id, quota(shares.channels, Half), quota(shares.presence, Half),
+            quota(shares.repeats, Quarter)};
+}
+
+bool shareZones(ngx_conf_t* cf, const MainConf& conf)
+{
+    for (std::uint32_t i = 0; i < conf.zones.size(); i++) {
+        ZoneConf& zone = *conf.zones[i];
+        std::vector<const AppConf*> apps;
+        for (const auto& app : conf.apps) {
+            if (isReached(conf, *app) && hasChannelsIn(app->app, i)) {
+                apps.push_back(app.get());
+            }
+        }
+        const std::size_t most = SharedLog::maxApps(zone.size);
+        if (apps.size() > most) {
+            refuseAt(cf, apps[most]->place, "too many apps for their realtime_zone, with",
+                     apps[most]->app.id);
+            return false;
+        }
+        for (const AppConf* app : apps) {
+            zone.quotas.push_back(quotasOf(app->app, apps.size() == 1));
+        }
+    }
+    return true;
+}
+
 bool resolveEndpoint(ngx_conf_t* cf, const MainConf& conf, LocConf& endpoint)
 {
     std::string_view id = endpoint.appId.len == 0 ? std::string_view("default") : view(endpoint.appId);
@@ -158,7 +208,7 @@ ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf)
                                 [&](const auto& app) { return resolveApp(cf, conf, *app); }) &&
                     std::all_of(conf.endpoints.begin(), conf.endpoints.end(),
                                 [&](LocConf* endpoint) { return resolveEndpoint(cf, conf, *endpoint); }) &&
-                    numberApps(cf, conf) && countStreams(cf, conf);
+                    numberApps(cf, conf) && countStreams(cf, conf) && shareZones(cf, conf);
         identifyEndpoints(conf);
         return good ? NGX_OK : NGX_ERROR;
     });
