@@ -152,10 +152,18 @@ BrokerServer parseAmqp(BrokerServer::Scheme scheme, std::string_view rest)
         refuseServer("has parameters (\"?\" or \"#\"), which are not understood; in a name write %3F or %23");
     }
     const auto vhost = cutAfter(rest, '/');
+    if (vhost && vhost->find('@') != std::string_view::npos && rest.find('@') == std::string_view::npos &&
+        rest.find_first_not_of("0123456789", rest.find(':') + 1) != std::string_view::npos &&
+        rest.find(':') != std::string_view::npos) {
+        refuseServer("has a \"/\" in its user or password; write %2F for it");
+    }
     if (vhost && vhost->find('/') != std::string_view::npos) {
         refuseServer("has a \"/\" within its virtual host; write %2F for it");
     }
     if (const auto at = rest.rfind('@'); at != std::string_view::npos) {
+        if (rest.find('@') != at) {
+            refuseServer("has a \"@\" in its user or password; write %40 for it");
+        }
         parseUser(server, rest.substr(0, at));
         rest = rest.substr(at + 1);
     }
@@ -169,6 +177,9 @@ BrokerServer parseAmqp(BrokerServer::Scheme scheme, std::string_view rest)
 
 BrokerServer parseSqlite(std::string_view path)
 {
+    if (path.starts_with("///")) { // as a URL has it, with an empty host
+        path.remove_prefix(2);
+    }
     if (path.empty() || path.front() != '/' || path.starts_with("//")) {
         refuseServer(
             "must name its file by an absolute path, as in sqlite:/var/lib/nginx-realtime/events.db");

@@ -26,6 +26,7 @@ struct ConfPlace {
 
 struct ZoneConf {
     std::string name;
+    ConfPlace place;
     std::size_t size = 0;
     ngx_shm_zone_t* shared = nullptr; // `data` points to the log's memory once it is laid out
     ngx_cycle_t* cycle = nullptr;     // of this configuration
@@ -40,7 +41,10 @@ struct ZoneConf {
 struct BrokerConf {
     BrokerConfig config;
     ConfPlace place;
+    ConfPlace filesPlace; // of the `server` with a file, or of `spool`
+    ConfPlace tlsPlace;   // of `tls_ca` or `tls_cert`
     bool exchangeSet = false;
+    bool used = false; // an app or its channels send events there
 
     bool hasExchange(std::string_view name) const;
 };
@@ -62,6 +66,7 @@ struct AppConf {
         ConfPlace place;
     };
     std::vector<Delivery> deliveries;
+    std::vector<ConfPlace> rulePlaces; // beside app.rules
 };
 
 struct MainConf {
@@ -69,6 +74,7 @@ struct MainConf {
     std::vector<std::unique_ptr<BrokerConf>> brokers;
     std::vector<std::unique_ptr<AppConf>> apps;
     ngx_msec_t drain = NGX_CONF_UNSET_MSEC;
+    ConfPlace drainPlace;
     std::uint64_t generation = 0; // how many configurations its first zone has seen, this one included
     std::vector<struct LocConf*> endpoints;                         // all locations of ours
     std::map<std::string, struct LocConf*, std::less<>> byIdentity; // the same, see endpoint_identity.hpp
@@ -103,6 +109,8 @@ struct LocConf {
     double rate;    // realtime_pubsub: most messages a second of one WebSocket; 0: no limit
     bool watch;     // realtime_status: also what is in channels
     bool publishes; // realtime_status: test events
+    ngx_http_handler_pt handler;
+    bool displaced; // another directive's handler
 
     std::size_t maxMessageBytes;
     std::size_t bufferBytes;
@@ -110,6 +118,7 @@ struct LocConf {
     ngx_msec_t timeout;
     ngx_flag_t deflate;
     std::vector<std::string>* origins; // null: the endpoint's default
+    ConfPlace keepAlivePlace;          // where `ping` or `timeout` stands; line 0: nowhere
 
     ngx_http_core_loc_conf_t* core; // of this location
     ngx_http_core_srv_conf_t* server;
@@ -135,8 +144,10 @@ ConfPlace placeOf(ngx_conf_t* cf);
 // realtime_broker and realtime_app, see conf/block.hpp
 char* brokerBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
 char* appBlock(ngx_conf_t* cf, ngx_command_t* cmd, void* data);
-// Names that could not be looked up while the file was read. Logs and fails like `nginx -t` wants.
-ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf);
+// What can be looked at only when all of nginx's configuration is known, since `user` and others may stand below our
+// directives: the files of brokers as the workers will see them. What cannot be used is refused, what is missing made (but
+// not by `nginx -t`). In the master; logs.
+ngx_int_t checkSurroundings(const MainConf& conf, ngx_log_t* log);
 
 // endpoints' content handlers
 ngx_int_t publishHandler(ngx_http_request_t* r);

@@ -61,6 +61,11 @@ ngx_int_t initZone(ngx_shm_zone_t* zone, void* oldData)
 {
     auto* conf = static_cast<ZoneConf*>(zone->data);
     return guard<ngx_int_t>(zone->shm.log, NGX_ERROR, [&]() -> ngx_int_t {
+        const MainConf* main = mainConf(conf->cycle);
+        if (main != nullptr && main->zones.front().get() == conf &&
+            checkSurroundings(*main, zone->shm.log) != NGX_OK) {
+            return NGX_ERROR;
+        }
         auto memory = logMemory(zone);
         if (oldData != nullptr) {
             if (auto known = SharedLog::attach(memory)) { // a reload: both generations go on in the same log
@@ -100,7 +105,9 @@ char* zoneDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
         return const_cast<char*>("has an empty name");
     }
     if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid size \"%V\"", &arguments[2]);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\": name and size are wanted, as in \"main 32m\"",
+                           &arguments[2]);
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     if (size < static_cast<ssize_t>(SharedLog::MinimumBytes)) {
@@ -111,6 +118,7 @@ char* zoneDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
     return guard<char*>(cf->log, static_cast<char*>(NGX_CONF_ERROR), [&]() -> char* {
         auto zone = std::make_unique<ZoneConf>();
         zone->name = view(arguments[1]);
+        zone->place = placeOf(cf);
         zone->size = static_cast<std::size_t>(size);
         for (const auto& other : conf.zones) {
             if (other->name == zone->name) {

@@ -34,7 +34,7 @@ public:
     std::string text;
 };
 
-class TestNode final : public Node {
+class CountedNode final : public Node {
 public:
     using Node::Node;
     void stop() { Node::stop(true); }
@@ -52,7 +52,7 @@ struct Stage {
         NodeConfig config;
         config.zones.push_back({"main", mapping.span(), {}});
         config.apps.push_back(&app);
-        node = std::make_unique<TestNode>(loop, std::move(config));
+        node = std::make_unique<CountedNode>(loop, std::move(config));
     }
     ~Stage() { node->stop(); }
     Stage(const Stage&) = delete;
@@ -78,7 +78,7 @@ struct Stage {
     SharedLog log;
     App app;
     ManualLoop loop;
-    std::unique_ptr<TestNode> node;
+    std::unique_ptr<CountedNode> node;
 };
 
 using Counts = std::vector<int>;

@@ -166,7 +166,7 @@ public:
     static constexpr std::size_t ZoneBytes = 2 << 20;
 
     struct Memory {
-        Memory() : mapping(ZoneBytes), log(SharedLog::create(mapping.span(), {8, 7}))
+        Memory() : mapping(ZoneBytes), log(SharedLog::create(mapping.span(), {8}))
         {
             for (std::uint32_t slot = 0; slot < log.slots(); ++slot) {
                 wakeFds.emplace_back(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -190,7 +190,7 @@ private:
     static NodeConfig configOf(Memory& memory, const NodeSetting& setting)
     {
         NodeConfig config;
-        config.zones.push_back({"main", memory.mapping.span()});
+        config.zones.push_back({"main", memory.mapping.span(), {}});
         config.brokers.push_back(&setting.broker);
         config.apps.push_back(&setting.app);
         return config;

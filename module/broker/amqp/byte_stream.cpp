@@ -11,6 +11,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <poll.h>
+#include <stdexcept>
 #include <sys/socket.h>
 
 namespace realtime {
@@ -26,24 +27,10 @@ std::string systemError(const char* doing, int code)
     return std::string(doing) + ": " + std::strerror(code);
 }
 
-std::string sslError()
-{
-    const auto code = ERR_peek_last_error();
-    ERR_clear_error();
-    const char* reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
-    return reason != nullptr ? reason : "unknown TLS error";
-}
-
 bool isAddress(const std::string& host)
 {
     in6_addr space;
     return inet_pton(AF_INET, host.c_str(), &space) == 1 || inet_pton(AF_INET6, host.c_str(), &space) == 1;
-}
-
-// A key that needs a password must fail: OpenSSL would ask for it on the terminal.
-int noPassword(char*, int, int, void*)
-{
-    return -1;
 }
 
 } // namespace
@@ -51,11 +38,6 @@ int noPassword(char*, int, int, void*)
 void ByteStream::FreeSsl::operator()(ssl_st* ssl) const
 {
     SSL_free(ssl);
-}
-
-void ByteStream::FreeContext::operator()(ssl_ctx_st* context) const
-{
-    SSL_CTX_free(context);
 }
 
 ByteStream::ByteStream(const BrokerConfig& config, const BrokerServer& server)
@@ -162,55 +144,25 @@ ByteStream::Io ByteStream::finishConnect(LinkClock::time_point now)
 
 ByteStream::Io ByteStream::startTls()
 {
-    ERR_clear_error();
-    context_.reset(SSL_CTX_new(TLS_client_method()));
-    if (!context_) {
-        return fail("cannot begin TLS: " + sslError());
-    }
-    SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
-    SSL_CTX_set_mode(context_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
-    SSL_CTX_set_default_passwd_cb(context_.get(), noPassword);
-    if (!loadCertificates(context_.get())) {
-        return Io::Failed;
+    try {
+        context_ = makeTlsContext(config_);
+    } catch (const std::runtime_error& error) {
+        return fail(error.what(), true);
     }
     ssl_.reset(SSL_new(context_.get()));
     if (!ssl_ || SSL_set_fd(ssl_.get(), fd_.get()) != 1) {
-        return fail("cannot begin TLS: " + sslError());
+        return fail("cannot begin TLS: " + takeTlsError());
     }
     const bool numeric = isAddress(server_.host);
     const int named = numeric
                           ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_.get()), server_.host.c_str())
                           : SSL_set1_host(ssl_.get(), server_.host.c_str());
     if (named != 1 || (!numeric && SSL_set_tlsext_host_name(ssl_.get(), server_.host.c_str()) != 1)) {
-        return fail("cannot ask for the server's name: " + sslError());
+        return fail("cannot ask for the server's name: " + takeTlsError());
     }
     SSL_set_connect_state(ssl_.get());
     stage_ = Stage::Handshake;
     return Io::Done;
-}
-
-bool ByteStream::loadCertificates(ssl_ctx_st* context)
-{
-    const bool trusts = config_.tlsCa.empty() ? SSL_CTX_set_default_verify_paths(context) == 1
-                                              : SSL_CTX_load_verify_file(context, config_.tlsCa.c_str()) == 1;
-    if (!trusts) {
-        fail("cannot load the certificates to trust from \"" + config_.tlsCa + "\": " + sslError(), true);
-        return false;
-    }
-    if (config_.tlsCert.empty()) {
-        return true;
-    }
-    if (SSL_CTX_use_certificate_chain_file(context, config_.tlsCert.c_str()) != 1) {
-        fail("cannot load the certificate \"" + config_.tlsCert + "\": " + sslError(), true);
-        return false;
-    }
-    const auto& key = config_.tlsKey.empty() ? config_.tlsCert : config_.tlsKey;
-    if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) {
-        fail("cannot load the key \"" + key + "\": " + sslError(), true);
-        return false;
-    }
-    return true;
 }
 
 ByteStream::Io ByteStream::handshake()
@@ -309,7 +261,7 @@ ByteStream::Io ByteStream::sslResult(int result, const char* doing, short& waitF
     case SSL_ERROR_SYSCALL:
         return fail(systemError("connection lost", systemCode == 0 ? ECONNRESET : systemCode));
     default:
-        return fail(std::string(doing) + " failed: " + sslError());
+        return fail(std::string(doing) + " failed: " + takeTlsError());
     }
 }
 

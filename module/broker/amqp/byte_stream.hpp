@@ -8,6 +8,7 @@
 
 #include "base/own_fd.hpp"
 #include "base/thread/resolver.hpp"
+#include "broker/amqp/tls_context.hpp"
 #include "broker/broker.hpp"
 #include "broker/link.hpp"
 
@@ -19,7 +20,6 @@
 
 struct addrinfo;
 struct ssl_st;
-struct ssl_ctx_st;
 
 namespace realtime {
 
@@ -49,9 +49,6 @@ private:
     struct FreeSsl {
         void operator()(ssl_st* ssl) const;
     };
-    struct FreeContext {
-        void operator()(ssl_ctx_st* context) const;
-    };
     enum class Stage { Resolve, NextAddress, Connect, Handshake, Open };
 
     Io resolve(LinkClock::time_point now);
@@ -59,7 +56,6 @@ private:
     Io finishConnect(LinkClock::time_point now);
     Io startTls();
     Io handshake();
-    bool loadCertificates(ssl_ctx_st* context);
     Io sslResult(int result, const char* doing, short& waitFor);
     Io fail(std::string text, bool lasts = false);
 
@@ -70,7 +66,7 @@ private:
     const addrinfo* address_ = nullptr; // the one to try next
     LinkClock::time_point wakeAt_ = LinkClock::time_point::max();
     OwnFd fd_;
-    std::unique_ptr<ssl_ctx_st, FreeContext> context_;
+    TlsContext context_;
     std::unique_ptr<ssl_st, FreeSsl> ssl_;       // freed before the descriptor is closed
     short readWaitsFor_ = 0, writeWaitsFor_ = 0; // as for poll(); TLS may want the other direction
     std::string error_;

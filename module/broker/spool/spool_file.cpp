@@ -1,5 +1,7 @@
 #include "broker/spool/spool_file.hpp"
 
+#include "broker/event_files.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -63,7 +65,7 @@ std::optional<SpoolLock> SpoolLock::take(const std::string& path)
 {
     const std::string name = path + ".lock";
     for (;;) {
-        OwnFd fd(open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        OwnFd fd(open(name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
         if (fd.get() < 0) {
             throw SpoolError(name + ": " + std::strerror(errno), false);
         }
@@ -114,10 +116,10 @@ private:
 
 SpoolFile::SpoolFile(std::string path) : path_(std::move(path))
 {
+    makeEventFile(path_);
     sqlite3* db = nullptr;
     const int code = sqlite3_open_v2(
-        path_.c_str(), &db,
-        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+        path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
     db_.reset(db); // a handle comes with most errors, too
     check(code);
     if (sqlite3_db_readonly(db, "main") == 1) {

@@ -1,6 +1,7 @@
 #include "broker/sqlite/sqlite_link.hpp"
 
 #include "base/utf8.hpp"
+#include "broker/event_files.hpp"
 
 #include <array>
 #include <cstdio>
@@ -173,11 +174,11 @@ SqliteLink::Result SqliteLink::open()
 
 SqliteLink::Result SqliteLink::openFile()
 {
+    makeEventFile(path_);
     sqlite3* db = nullptr;
     // NOMUTEX: this thread is the only user of this connection.
     const int code = sqlite3_open_v2(
-        path_.c_str(), &db,
-        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+        path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
     db_.reset(db); // a handle comes with most errors, too
     if (code != SQLITE_OK) {
         return check(code, "open");

@@ -2,10 +2,15 @@
 #include "nginx/conf/block.hpp"
 #include "nginx/conf/channel_settings.hpp"
 
+#include "base/own_fd.hpp"
 #include "webhook/webhook_sender.hpp"
 #include "wire/accept.hpp"
 
-#include <fstream>
+#include <algorithm>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
 
 namespace realtime {
 
@@ -25,48 +30,87 @@ void addKey(AppBlock& block, Arguments arguments)
         throw ConfError("\"key\" " + inQuotes(credentials.back().key) + " has no \"secret\"");
     }
     if (key.empty() || key.find_first_of(":/?& ") != std::string::npos) {
-        throw ConfError("invalid \"key\" " + inQuotes(key));
+        throw ConfError("invalid \"key\" " + inQuotes(key) +
+                        ": at least one character, none of :/?& and space");
     }
     credentials.push_back({std::move(key), {}});
 }
 
-void addSecret(PusherSettings& pusher, std::string secret)
+void addSecret(AppBlock& block, std::string secret)
 {
+    PusherSettings& pusher = block.app.app.pusher;
     if (pusher.credentials.empty() || !pusher.credentials.back().secret.empty()) {
         throw ConfError("\"secret\" follows the \"key\" that it is for");
     }
     if (secret.empty()) {
         throw ConfError("empty \"secret\"");
     }
+    if (secret == pusher.credentials.back().key) {
+        warn(block.cf, "the \"secret\" is the same as its \"key\", which everybody knows");
+    }
     pusher.credentials.back().secret = std::move(secret);
 }
 
 void setSecret(AppBlock& block, Arguments arguments)
 {
-    addSecret(block.app.app.pusher, std::string(view(arguments[1])));
+    addSecret(block, std::string(view(arguments[1])));
 }
 
-std::string firstLine(const std::string& path)
+constexpr std::size_t MaxSecretFileBytes = 4096;
+
+OwnFd openSecret(ngx_conf_t* cf, const std::string& path)
 {
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) {
-        line.pop_back();
+    OwnFd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)); // it may be a pipe
+    struct stat info {};
+    if (fd.get() < 0 || fstat(fd.get(), &info) != 0) {
+        throw ConfError("cannot read " + inQuotes(path) + ": " + std::generic_category().message(errno));
     }
-    if (line.empty()) {
-        throw ConfError("no secret in " + inQuotes(path));
+    if (!S_ISREG(info.st_mode)) {
+        throw ConfError("cannot read " + inQuotes(path) + ": it is no regular file");
     }
-    return line;
+    // A group is somebody's choice: the application's, say, which needs the secret too.
+    if ((info.st_mode & (S_IROTH | S_IWOTH)) != 0) {
+        warn(cf,
+             "the secret in " + inQuotes(path) + " can be " +
+                 ((info.st_mode & S_IROTH) != 0 ? "read" : "written") +
+                 " by every user of this machine: chmod 600 is wanted, since only nginx's master reads it");
+    }
+    return fd;
 }
 
+// The first line of a file.
+std::string readSecret(ngx_conf_t* cf, const std::string& path)
+{
+    const OwnFd fd = openSecret(cf, path);
+    std::string text(MaxSecretFileBytes, '\0');
+    const ssize_t length = ::read(fd.get(), text.data(), text.size());
+    text.resize(static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+    const auto end = text.find('\n');
+    if (end == std::string::npos && text.size() == MaxSecretFileBytes) {
+        throw ConfError("no secret in " + inQuotes(path) + ": its first line is too long");
+    }
+    text.resize(std::min(end, text.size()));
+    while (!text.empty() && (text.back() == '\r' || text.back() == ' ')) {
+        text.pop_back();
+    }
+    if (text.empty()) {
+        throw ConfError("no secret in " + inQuotes(path) + ": its first line is empty");
+    }
+    return text;
+}
+
+// secret_file FILE
 void setSecretFile(AppBlock& block, Arguments arguments)
 {
-    addSecret(block.app.app.pusher, firstLine(readableFile(block.cf, view(arguments[1]))));
+    addSecret(block, readSecret(block.cf, fullPath(block.cf, view(arguments[1]), true)));
 }
 
 void setClientEventRate(PusherSettings& pusher, std::string_view value)
 {
+    if (!pusher.clientEvents) {
+        throw ConfError("invalid parameter " + inQuotes("rate=" + std::string(value)) +
+                        ": it belongs to \"client_events on\"");
+    }
     pusher.clientEventsPerSecond = parseRateParameter(value).perSecond;
 }
 
@@ -131,7 +175,7 @@ void setPresenceLimits(AppBlock& block, Arguments arguments)
 // origins * | ORIGIN…
 void setOrigins(AppBlock& block, Arguments arguments)
 {
-    addOrigins(block.app.app.pusher.origins, arguments.subspan(1));
+    addOrigins(block.cf, block.app.app.pusher.origins, arguments.subspan(1));
 }
 
 // Groups as in Pusher's own settings: their events, with a comma between.
@@ -208,7 +252,7 @@ constexpr Directive<AppBlock> AppTable[] = {
     {"disabled", NGX_CONF_TAKE1, Occurs::Once, setFlag<&PusherSettings::disabled>},
     {"zone", NGX_CONF_TAKE1, Occurs::Once, setAppZone},
     {"broker", NGX_CONF_1MORE, Occurs::Once, setAppBroker},
-    {"channels", NGX_CONF_BLOCK | NGX_CONF_TAKE1, Occurs::Often, channelsBlock},
+    {"channels", NGX_CONF_BLOCK | NGX_CONF_1MORE, Occurs::Often, channelsBlock},
 };
 
 AppConf& declareApp(MainConf& main, ngx_conf_t* cf)
@@ -226,14 +270,21 @@ AppConf& declareApp(MainConf& main, ngx_conf_t* cf)
     return *app;
 }
 
-void checkApp(const App& app)
+void checkApp(ngx_conf_t* cf, const AppConf& conf)
 {
+    const App& app = conf.app;
     const auto& credentials = app.pusher.credentials;
     if (!credentials.empty() && credentials.back().secret.empty()) {
         throw ConfError("\"key\" " + inQuotes(credentials.back().key) + " has no \"secret\"");
     }
     if (!app.pusher.webhooks.empty() && credentials.empty()) {
         throw ConfError("\"webhook\" needs a \"key\" and \"secret\" to sign with");
+    }
+    if (!credentials.empty() && app.id.find_first_of("/?#%") != std::string::npos) {
+        warnAt(cf,
+               "the id of realtime_app " + inQuotes(app.id) +
+                   " stands in the path /apps/ID/ of the Pusher protocol: choose one without /?#%",
+               conf.place);
     }
 }
 
@@ -250,7 +301,7 @@ char* appBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
         auto& main = *static_cast<MainConf*>(data);
         AppBlock block(cf, main, declareApp(main, cf));
         readBlock(block);
-        checkApp(block.app.app);
+        checkApp(cf, block.app);
     });
 }
 

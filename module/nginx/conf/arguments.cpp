@@ -1,24 +1,50 @@
 #include "nginx/conf/arguments.hpp"
 
-#include "wire/accept.hpp"
-
 #include <algorithm>
+#include <numeric>
 #include <system_error>
 #include <unistd.h>
+#include <utility>
 
 namespace realtime {
+
+void warn(ngx_conf_t* cf, const std::string& text)
+{
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "%s", text.c_str());
+}
+
+void warnAt(ngx_conf_t* cf, const std::string& text, const ConfPlace& place)
+{
+    logAt(NGX_LOG_WARN, cf->log, text, place);
+}
+
+void logAt(ngx_uint_t level, ngx_log_t* log, const std::string& text, const ConfPlace& place)
+{
+    // Not ngx_log_error(): it asks the error log for its level first, which is "error" when all has been read, and then a
+    // test of the configuration would not show warnings on the terminal either.
+    ngx_log_error_core(level, log, 0, "%s in %V:%ui", text.c_str(), &place.file, place.line);
+}
 
 std::string inQuotes(std::string_view text)
 {
     return '"' + std::string(text) + '"';
 }
 
-std::string listed(std::span<const std::string_view> words)
+std::string joined(std::initializer_list<std::string_view> parts)
+{
+    std::string text;
+    for (const std::string_view part : parts) {
+        text += part;
+    }
+    return text;
+}
+
+std::string listed(std::span<const std::string_view> words, std::string_view lastSeparator)
 {
     std::string list;
     for (std::size_t i = 0; i < words.size(); i++) {
         if (i > 0) {
-            list += i + 1 == words.size() ? " or " : ", ";
+            list += i + 1 == words.size() ? lastSeparator : ", ";
         }
         list += words[i];
     }
@@ -41,7 +67,7 @@ std::chrono::milliseconds parseTime(std::string_view text)
     ngx_str_t value = borrow(text);
     ngx_int_t ms = ngx_parse_time(&value, 0);
     if (ms == NGX_ERROR) {
-        throw ConfError("invalid time " + inQuotes(text));
+        throw ConfError("invalid time " + inQuotes(text) + ": such as 500ms, 30s, 10m or 1d");
     }
     return std::chrono::milliseconds(ms);
 }
@@ -90,14 +116,19 @@ Rate parseRateParameter(std::string_view value)
     return *rate;
 }
 
-void addOrigins(std::vector<std::string>& origins, Arguments arguments)
+std::size_t editDistance(std::string_view a, std::string_view b)
 {
-    for (const ngx_str_t& argument : arguments) {
-        if (!validOriginPattern(view(argument))) {
-            throw ConfError("invalid origin " + inQuotes(view(argument)));
+    std::vector<std::size_t> row(b.size() + 1); // of the table of Levenshtein
+    std::iota(row.begin(), row.end(), 0);
+    for (std::size_t i = 0; i < a.size(); i++) {
+        std::size_t diagonal = std::exchange(row[0], i + 1);
+        for (std::size_t j = 0; j < b.size(); j++) {
+            const std::size_t change = diagonal + (a[i] == b[j] ? 0 : 1);
+            diagonal = row[j + 1];
+            row[j + 1] = std::min({change, row[j] + 1, diagonal + 1});
         }
-        origins.emplace_back(view(argument));
     }
+    return row.back();
 }
 
 std::string fullPath(ngx_conf_t* cf, std::string_view path, bool besideConfiguration)

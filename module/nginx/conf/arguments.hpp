@@ -25,8 +25,15 @@ namespace realtime {
 struct ConfError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
+// Of a directive that was read before.
+struct ConfErrorAt : ConfError {
+    ConfErrorAt(const std::string& text, const ConfPlace& where) : ConfError(text), place(where) {}
+    ConfPlace place;
+};
 // Thrown instead where nginx has shown one already.
 struct AlreadyLogged {};
+
+void logAt(ngx_uint_t level, ngx_log_t* log, const std::string& text, const ConfPlace& place);
 
 // Of a directive, its name first.
 using Arguments = std::span<ngx_str_t>;
@@ -43,6 +50,8 @@ template <class Body> char* reading(ngx_conf_t* cf, Body&& body) noexcept
         body();
         return NGX_CONF_OK;
     } catch (const AlreadyLogged&) {
+    } catch (const ConfErrorAt& e) {
+        logAt(NGX_LOG_EMERG, cf->log, e.what(), e.place);
     } catch (const std::exception& e) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s", e.what());
     } catch (...) {
@@ -51,7 +60,12 @@ template <class Body> char* reading(ngx_conf_t* cf, Body&& body) noexcept
     return static_cast<char*>(NGX_CONF_ERROR);
 }
 
+// What may be meant, but is mostly a mistake.
+void warn(ngx_conf_t* cf, const std::string& text);
+void warnAt(ngx_conf_t* cf, const std::string& text, const ConfPlace& place);
+
 std::string inQuotes(std::string_view text);
+std::string joined(std::initializer_list<std::string_view> parts);
 
 // --- enumerated arguments -----------------------------------------------------------------------------------------
 
@@ -65,7 +79,7 @@ template <class T> struct Choice {
 inline constexpr Choice<bool> OnOff[] = {{"on", true}, {"off", false}};
 
 // "log, stored or broker"
-std::string listed(std::span<const std::string_view> words);
+std::string listed(std::span<const std::string_view> words, std::string_view lastSeparator = " or ");
 
 template <class T, std::size_t N> std::string listed(const Choice<T> (&choices)[N])
 {
@@ -181,7 +195,9 @@ std::uint32_t parseCount(std::string_view text, std::uint32_t most);
 std::uint64_t parseSize(std::string_view text, std::uint64_t least);
 // The value of rate=, such as 50r/s or 30r/m.
 Rate parseRateParameter(std::string_view value);
-void addOrigins(std::vector<std::string>& origins, Arguments arguments);
+void addOrigins(ngx_conf_t* cf, std::vector<std::string>& origins, Arguments arguments);
+// Letters that have to be changed, added or taken away to make one word of the other.
+std::size_t editDistance(std::string_view a, std::string_view b);
 // As nginx's own files: relative to the prefix, or to the directory of nginx.conf.
 std::string fullPath(ngx_conf_t* cf, std::string_view path, bool besideConfiguration);
 // A file beside nginx.conf that can be read.

@@ -35,6 +35,7 @@ struct BrokerBlock : Block {
     static constexpr ngx_uint_t Context = InBroker;
     BrokerConf& broker;
     bool queues = false; // it has named one, or said that there are none
+    bool queuesOff = false;
 
     BrokerBlock(ngx_conf_t* conf, MainConf& mainConf, BrokerConf& its) : Block(conf, mainConf), broker(its) {}
 };

@@ -1,6 +1,8 @@
 // realtime_broker and what stands in it.
 #include "nginx/conf/block.hpp"
 
+#include "broker/amqp/tls_context.hpp"
+
 #include <algorithm>
 #include <optional>
 #include <unistd.h>
@@ -24,6 +26,12 @@ void addServer(BrokerBlock& block, Arguments arguments)
     }
     if (isSqlite(server)) {
         server.path = fullPath(block.cf, server.path, false);
+        block.broker.filesPlace = placeOf(block.cf);
+    }
+    for (const BrokerServer& other : broker.servers) {
+        if (other.display() == server.display()) {
+            throw ConfError("duplicate server " + inQuotes(server.display()));
+        }
     }
     broker.servers.push_back(std::move(server));
 }
@@ -96,7 +104,7 @@ void addBinding(QueueReader& reader, std::string_view key)
 
 void setQueueExchange(QueueReader& reader, std::string_view name)
 {
-    reader.queue.exchange = name;
+    reader.queue.exchange = parseName(name, "exchange");
 }
 
 void addQueueArgument(QueueReader& reader, std::string_view text)
@@ -115,7 +123,11 @@ void addQueue(BrokerBlock& block, Arguments arguments)
         queues.clear(); // the default one
         block.queues = true;
     }
-    if (arguments.size() == 2 && view(arguments[1]) == "off") {
+    if (block.queuesOff || (view(arguments[1]) == "off" && arguments.size() == 2)) {
+        if (block.queuesOff || !queues.empty()) {
+            throw ConfError("\"queue off\" stands beside no other queue");
+        }
+        block.queuesOff = true;
         return;
     }
 
@@ -142,22 +154,6 @@ void addQueue(BrokerBlock& block, Arguments arguments)
     queues.push_back(std::move(reader.queue));
 }
 
-// nginx makes the directory if it is missing, and the workers' user its owner, as for its own temporary files.
-void makeAtStart(ngx_conf_t* cf, std::string_view directory)
-{
-    auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
-    if (path == nullptr) {
-        throw std::bad_alloc();
-    }
-    path->name = copyTo(cf->pool, std::string(directory) + '\0');
-    path->name.len--;
-    path->conf_file = cf->conf_file->file.name.data;
-    path->line = cf->conf_file->line;
-    if (ngx_add_path(cf, &path) != NGX_OK) {
-        throw ConfError("the directory cannot be used");
-    }
-}
-
 void setSpoolMax(SpoolConfig& spool, std::string_view value)
 {
     spool.maxBytes = parseSize(value, 1 << 20);
@@ -178,7 +174,7 @@ void setSpool(BrokerBlock& block, Arguments arguments)
     }
     spool.directory = fullPath(block.cf, path, false);
     Parameters(SpoolParameters, spool).takeAll("spool", arguments.subspan(2));
-    makeAtStart(block.cf, spool.directory);
+    block.broker.filesPlace = placeOf(block.cf);
 }
 
 void setWindow(BrokerConfig& broker, std::string_view value)
@@ -243,12 +239,14 @@ void setCluster(BrokerBlock& block, Arguments arguments)
 void setTlsCa(BrokerBlock& block, Arguments arguments)
 {
     block.broker.config.tlsCa = readableFile(block.cf, view(arguments[1]));
+    block.broker.tlsPlace = placeOf(block.cf);
 }
 
 // tls_cert FILE [KEY-FILE]
 void setTlsCert(BrokerBlock& block, Arguments arguments)
 {
     BrokerConfig& broker = block.broker.config;
+    block.broker.tlsPlace = placeOf(block.cf);
     broker.tlsCert = readableFile(block.cf, view(arguments[1]));
     broker.tlsKey = arguments.size() > 2 ? readableFile(block.cf, view(arguments[2])) : broker.tlsCert;
 }
@@ -299,8 +297,45 @@ void checkCluster(const BrokerConfig& broker)
     }
 }
 
-void checkBroker(const BrokerConf& conf)
+// Read now, by root: the workers read them again.
+void checkTls(const BrokerConf& conf)
 {
+    const BrokerConfig& broker = conf.config;
+    const std::string block = "realtime_broker " + inQuotes(broker.name);
+    const bool tls =
+        std::any_of(broker.servers.begin(), broker.servers.end(),
+                    [](const BrokerServer& server) { return server.scheme == BrokerServer::Scheme::Amqps; });
+    if (tls && broker.tlsCa.empty()) {
+        throw ConfError(block + " has an amqps server and needs \"tls_ca\"");
+    }
+    if (!tls && conf.tlsPlace.line != 0) {
+        throw ConfErrorAt(block + " has certificates, but no server with TLS: it begins with amqps://",
+                          conf.tlsPlace);
+    }
+    if (tls) {
+        try {
+            makeTlsContext(broker);
+        } catch (const std::runtime_error& error) {
+            throw ConfErrorAt(std::string(error.what()) + ", a PEM file is wanted", conf.tlsPlace);
+        }
+    }
+}
+
+// Directives that mean something to RabbitMQ only.
+void checkSqlite(ngx_conf_t* cf, const BrokerConf& conf, bool queues)
+{
+    const std::string block = "realtime_broker " + inQuotes(conf.config.name) + " has a sqlite server";
+    if (!conf.config.spool.directory.empty()) {
+        throw ConfError(block + ", which is durable itself: it takes no \"spool\"");
+    }
+    if (conf.exchangeSet || queues) {
+        warnAt(cf, block + ", to which \"exchange\" and \"queue\" mean nothing", conf.place);
+    }
+}
+
+void checkBroker(const BrokerBlock& read)
+{
+    const BrokerConf& conf = read.broker;
     const BrokerConfig& broker = conf.config;
     const std::string block = "realtime_broker " + inQuotes(broker.name);
     if (broker.servers.empty()) {
@@ -313,13 +348,9 @@ void checkBroker(const BrokerConf& conf)
                             inQuotes(queue.exchange));
         }
     }
-    for (const BrokerServer& server : broker.servers) {
-        if (server.scheme == BrokerServer::Scheme::Amqps && broker.tlsCa.empty()) {
-            throw ConfError(block + " has an amqps server and needs \"tls_ca\"");
-        }
-        if (isSqlite(server) && !broker.spool.directory.empty()) {
-            throw ConfError(block + " has a sqlite server, which is durable itself: it takes no \"spool\"");
-        }
+    checkTls(conf);
+    if (isSqlite(broker.servers.front())) {
+        checkSqlite(read.cf, conf, read.queues);
     }
 }
 
@@ -340,6 +371,9 @@ BrokerConf& addBroker(MainConf& main, ngx_conf_t* cf)
     if (main.broker(broker->config.name) != nullptr) {
         throw ConfError("duplicate realtime_broker " + inQuotes(broker->config.name));
     }
+    if (broker->config.name == "off") {
+        throw ConfError("\"off\" is no name for a realtime_broker: \"broker off\" means none");
+    }
     if (main.brokers.size() == 8) {
         throw ConfError("at most 8 realtime_broker blocks");
     }
@@ -359,7 +393,7 @@ char* brokerBlock(ngx_conf_t* cf, ngx_command_t*, void* data)
         auto& main = *static_cast<MainConf*>(data);
         BrokerBlock block(cf, main, addBroker(main, cf));
         readBlock(block);
-        checkBroker(block.broker);
+        checkBroker(block);
     });
 }
 

@@ -1,6 +1,8 @@
 // channels and what stands in it.
 #include "nginx/conf/channel_settings.hpp"
 
+#include <cctype>
+
 namespace realtime {
 
 namespace {
@@ -83,11 +85,14 @@ void setRouteExchange(std::vector<BrokerRoute>& routes, std::string_view name)
     if (routes.empty() || !routes.back().exchange.empty()) {
         throw ConfError("\"exchange=\" follows the broker that it is for");
     }
-    routes.back().exchange = name;
+    routes.back().exchange = parseName(name, "exchange");
 }
 
 void addRoute(std::vector<BrokerRoute>& routes, std::string_view broker)
 {
+    if (broker.find('=') != std::string_view::npos) {
+        throw ConfError("invalid parameter " + inQuotes(broker) + ", broker: routing_key= or exchange=");
+    }
     for (const BrokerRoute& other : routes) {
         if (other.broker == broker) {
             throw ConfError("duplicate broker " + inQuotes(broker));
@@ -133,13 +138,63 @@ std::vector<BrokerRoute> brokerRoutes(ngx_conf_t* cf, AppConf& app, Arguments ar
     return routes;
 }
 
+namespace {
+
+// nginx ends a word at "{", and so a regex like ~^x{2}$, if it is not quoted.
+void refuseCutPattern(ngx_conf_t* cf, std::string_view pattern)
+{
+    const ngx_buf_t& buffer = *cf->conf_file->buffer; // read up to the "{"
+    if (buffer.pos - buffer.start < 2 || std::isspace(buffer.pos[-2]) != 0) {
+        return;
+    }
+    const std::string_view rest(reinterpret_cast<const char*>(buffer.pos),
+                                static_cast<std::size_t>(buffer.last - buffer.pos));
+    const auto end = rest.find_first_not_of("0123456789,");
+    if (end != 0 && end != std::string_view::npos && rest[end] == '}') {
+        throw ConfError("the pattern ends at its \"{\": put it in quotes, as in channels \"" +
+                        std::string(pattern) + '{' + std::string(rest.substr(0, end)) + "}\" { … }");
+    }
+}
+
+// Patterns that are right and hardly meant.
+void warnOfPattern(ngx_conf_t* cf, std::string_view pattern)
+{
+    if (!pattern.starts_with('~') && (pattern.starts_with('^') || pattern.ends_with('$') ||
+                                      pattern.find('\\') != std::string_view::npos)) {
+        warn(cf, "the pattern " + inQuotes(pattern) + " is no regex: one begins with \"~\", as in " +
+                     inQuotes('~' + std::string(pattern)));
+    }
+}
+
+std::string_view patternOf(Arguments arguments)
+{
+    const std::string_view pattern = view(arguments[1]);
+    if (arguments.size() > 2 || pattern == "~*" || pattern == "~") {
+        throw ConfError(pattern == "~" || pattern == "~*"
+                            ? "the \"~\" and the regex are one word, as in channels ~^orders"
+                            : "\"channels\" takes one pattern: each has a block of its own");
+    }
+    if (pattern.starts_with("~*")) {
+        throw ConfError("invalid pattern " + inQuotes(pattern) +
+                        ": case does not count in a regex that begins with (?i), as in " +
+                        inQuotes("~(?i)" + std::string(pattern.substr(2))));
+    }
+    return pattern;
+}
+
+} // namespace
+
 void channelsBlock(AppBlock& around, Arguments arguments)
 {
-    auto& rules = around.app.app.rules;
+    AppConf& app = around.app;
+    const std::string_view pattern = patternOf(arguments);
+    refuseCutPattern(around.cf, pattern);
     ChannelRule rule;
-    rule.pattern.emplace(view(arguments[1]));
-    rules.push_back(std::move(rule));
-    ChannelsBlock block(around, rules.back());
+    rule.pattern.emplace(pattern);
+    warnOfPattern(around.cf, pattern);
+    app.rulePlaces.push_back(placeOf(around.cf));
+    app.app.rules.push_back(std::move(rule));
+    ChannelsBlock block(around, app.app.rules.back());
     readBlock(block);
 }
 

@@ -5,6 +5,7 @@
 #include "nginx/conf/block.hpp"
 #include "nginx/conf/commands.hpp"
 #include "nginx/conf/endpoints.hpp"
+#include "nginx/conf/names.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/pool.hpp"
 
@@ -110,18 +111,29 @@ char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child)
         conf.origins = prev.origins;
     }
 
-    if (conf.timeout == 0 || conf.ping >= conf.timeout) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"realtime_timeout\" must be longer than \"realtime_ping\"");
-        return static_cast<char*>(NGX_CONF_ERROR);
+    if (conf.keepAlivePlace.line == 0) {
+        conf.keepAlivePlace = prev.keepAlivePlace;
     }
-    return reading(cf, [&] { inheritEndpoint(cf, prev, conf); });
+
+    return reading(cf, [&] {
+        if (conf.timeout == 0 || conf.ping >= conf.timeout) {
+            throw ConfErrorAt("\"realtime_timeout\" must be longer than \"realtime_ping\": " +
+                                  std::to_string(conf.timeout) + "ms is not longer than " +
+                                  std::to_string(conf.ping) + "ms",
+                              conf.keepAlivePlace);
+        }
+        inheritEndpoint(cf, prev, conf);
+    });
 }
 
 ngx_int_t postconfiguration(ngx_conf_t* cf)
 {
     auto& conf = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_realtime_module));
-    return resolveNames(cf, conf);
+    char* result = reading(cf, [&] {
+        resolveNames(conf);
+        checkWhole(cf, conf);
+    });
+    return result == NGX_CONF_OK ? NGX_OK : NGX_ERROR;
 }
 
 namespace {
@@ -134,7 +146,7 @@ char* originsDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
     }
     return reading(cf, [&] {
         auto& origins = poolNew<std::vector<std::string>>(cf->pool);
-        addOrigins(origins, argumentsOf(cf).subspan(1));
+        addOrigins(cf, origins, argumentsOf(cf).subspan(1));
         conf.origins = &origins;
     });
 }
@@ -146,6 +158,13 @@ char* messageSizeDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
         return const_cast<char*>("must be greater than zero");
     }
     return result;
+}
+
+// realtime_ping, realtime_timeout
+char* keepAliveDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
+{
+    static_cast<LocConf*>(conf)->keepAlivePlace = placeOf(cf);
+    return ngx_conf_set_msec_slot(cf, cmd, conf);
 }
 
 char* bufferDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
@@ -163,13 +182,16 @@ char* drainDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
     if (conf.drain != NGX_CONF_UNSET_MSEC) {
         return const_cast<char*>("is duplicate");
     }
-    auto* arguments = static_cast<ngx_str_t*>(cf->args->elts);
-    ngx_int_t time = ngx_parse_time(&arguments[1], 0);
-    if (time == NGX_ERROR) {
-        return const_cast<char*>("invalid value");
-    }
-    conf.drain = static_cast<ngx_msec_t>(time);
-    return NGX_CONF_OK;
+    return reading(cf, [&] {
+        ngx_str_t value = argumentsOf(cf)[1];
+        const ngx_int_t time = ngx_parse_time(&value, 0);
+        if (time == NGX_ERROR) {
+            throw ConfError("invalid value " + inQuotes(view(value)) +
+                            ", realtime_drain: a time such as 30s");
+        }
+        conf.drain = static_cast<ngx_msec_t>(time);
+        conf.drainPlace = placeOf(cf);
+    });
 }
 
 constexpr ngx_uint_t Everywhere = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
@@ -269,7 +291,7 @@ std::span<const ngx_command_t> httpCommands()
     // realtime_ping TIME                           http, server, location    25s   0: never
     { ngx_string("realtime_ping"),
       Everywhere|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      keepAliveDirective,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(LocConf, ping),
       nullptr },
@@ -277,7 +299,7 @@ std::span<const ngx_command_t> httpCommands()
     // realtime_timeout TIME                        http, server, location    60s
     { ngx_string("realtime_timeout"),
       Everywhere|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      keepAliveDirective,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(LocConf, timeout),
       nullptr },

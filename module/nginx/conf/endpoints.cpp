@@ -1,7 +1,10 @@
 #include "nginx/conf/endpoints.hpp"
 
 #include "nginx/conf/arguments.hpp"
-#include "nginx/str.hpp"
+
+#include "base/ascii.hpp"
+
+#include <algorithm>
 
 namespace realtime {
 
@@ -22,7 +25,8 @@ void install(ngx_conf_t* cf, LocConf& conf, ngx_http_handler_pt handler)
     main->endpoints.push_back(&conf);
     conf.core =
         static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
-    conf.core->handler = handler;
+    conf.displaced = conf.core->handler != nullptr && conf.core->handler != handler;
+    conf.handler = conf.core->handler = handler;
     conf.server =
         static_cast<ngx_http_core_srv_conf_t*>(ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module));
 }
@@ -119,6 +123,39 @@ void addChannel(ngx_conf_t* cf, LocConf& conf, const ngx_str_t& text)
     }
 }
 
+// The parameters of all endpoints.
+constexpr std::string_view ParameterNames[] = {"app", "event", "ack", "echo", "rate"};
+
+enum class Looks { Channel, Foreign, Typo };
+
+// Does what is to be the name of a channel look like a parameter: one of another endpoint, or one that is spelt wrongly?
+template <std::size_t N> Looks looksOf(std::string_view text, const Parameter<EndpointReader> (&table)[N])
+{
+    std::string name(text.substr(0, text.find('=')));
+    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return lower(c); });
+    if (name.size() == text.size() || name.empty()) {
+        return Looks::Channel;
+    }
+    const bool known =
+        std::find(std::begin(ParameterNames), std::end(ParameterNames), name) != std::end(ParameterNames);
+    const bool near = std::any_of(std::begin(table), std::end(table), [&](const auto& parameter) {
+        return editDistance(name + '=', parameter.prefix) <= 1;
+    });
+    return near ? Looks::Typo : known ? Looks::Foreign : Looks::Channel;
+}
+
+// "user=$id" is meant; "user=7" rather not.
+void warnOfEquals(ngx_conf_t* cf, std::string_view channel)
+{
+    const auto equals = channel.find('=');
+    const auto word = channel.substr(0, equals);
+    if (equals != std::string_view::npos && channel.find('$') == std::string_view::npos &&
+        std::all_of(word.begin(), word.end(), [](char c) { return isAlnum(c) || c == '_'; })) {
+        warn(cf, inQuotes(channel) + " is taken as the name of a channel: there is no parameter " +
+                     inQuotes(std::string(word) + '='));
+    }
+}
+
 // The parameters may stand anywhere among the channels.
 template <std::size_t N>
 char* endpoint(ngx_conf_t* cf, void* data, EndpointKind kind, ngx_http_handler_pt handler,
@@ -139,9 +176,17 @@ char* endpoint(ngx_conf_t* cf, void* data, EndpointKind kind, ngx_http_handler_p
             if (parameters.take(view(argument))) {
                 continue;
             }
-            if (kind != Subscribe && conf.channels->nelts == 1) {
-                parameters.refuse(view(arguments[0]), view(argument), {"one channel"});
+            const Looks looks = looksOf(view(argument), table);
+            const bool full = kind != Subscribe && conf.channels->nelts == 1;
+            if (full || looks == Looks::Typo || (looks == Looks::Foreign && kind != Subscribe)) {
+                parameters.refuse(view(arguments[0]), view(argument),
+                                  {kind == Subscribe ? "channels" : "one channel"});
             }
+            if (looks == Looks::Foreign) {
+                warn(cf, inQuotes(view(argument)) + " has no effect in realtime_subscribe");
+                continue;
+            }
+            warnOfEquals(cf, view(argument));
             addChannel(cf, conf, argument);
         }
         if (conf.channels->nelts == 0) {
@@ -213,11 +258,21 @@ char* statusDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
     });
 }
 
+std::span<const ngx_http_complex_value_t> channelsOf(const LocConf& endpoint)
+{
+    if (endpoint.channels == nullptr) {
+        return {};
+    }
+    return {static_cast<const ngx_http_complex_value_t*>(endpoint.channels->elts), endpoint.channels->nelts};
+}
+
 void inheritEndpoint(ngx_conf_t* cf, const LocConf& prev, LocConf& conf)
 {
     auto* core =
         static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
-    if (conf.kind != 0 || prev.kind == 0 || !core->noname) {
+    const bool answersItself = core->handler != nullptr && core->handler != prev.handler;
+    if (conf.kind != 0 || prev.kind == 0 || !core->noname || answersItself ||
+        prev.core->handler != prev.handler) {
         return;
     }
     conf.kind = prev.kind;
@@ -231,7 +286,7 @@ void inheritEndpoint(ngx_conf_t* cf, const LocConf& prev, LocConf& conf)
     conf.rate = prev.rate;
     conf.watch = prev.watch;
     conf.publishes = prev.publishes;
-    install(cf, conf, prev.core->handler);
+    install(cf, conf, prev.handler);
 }
 
 } // namespace realtime

@@ -1,12 +1,11 @@
 // Names that could not be looked up while the file was read.
-#include "nginx/conf.hpp"
+#include "nginx/conf/names.hpp"
 
+#include "nginx/conf/arguments.hpp"
 #include "nginx/endpoint_identity.hpp"
-#include "nginx/guard.hpp"
-#include "nginx/str.hpp"
-#include "node/counters.hpp"
 
 #include "base/siphash.hpp"
+#include "node/counters.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -16,10 +15,25 @@ namespace realtime {
 
 namespace {
 
-void refuseAt(ngx_conf_t* cf, const ConfPlace& place, const char* what, std::string_view name)
+// With the names that there are, unless these are very many.
+[[noreturn]] void refuseName(const char* what, std::string_view name, const ConfPlace& place,
+                             const std::vector<std::string_view>& known)
 {
-    ngx_str_t text = borrow(name);
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s \"%V\" in %V:%ui", what, &text, &place.file, place.line);
+    std::string text = std::string(what) + ' ' + inQuotes(name);
+    if (!known.empty() && known.size() <= 10) {
+        text += ", there is " + listed(known, " and ");
+    }
+    throw ConfErrorAt(text, place);
+}
+
+template <class Items, class NameOf>
+std::vector<std::string_view> namesOf(const Items& items, NameOf&& nameOf)
+{
+    std::vector<std::string_view> names;
+    for (const auto& item : items) {
+        names.push_back(nameOf(*item));
+    }
+    return names;
 }
 
 std::uint32_t indexOf(const MainConf& conf, std::string_view zone)
@@ -53,23 +67,22 @@ std::optional<StreamRoute> streamOf(const MainConf& conf, const std::vector<Brok
     return std::nullopt;
 }
 
-bool resolveStreams(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
+void resolveStreams(const MainConf& conf, AppConf& app)
 {
     for (const AppConf::Delivery& delivery : app.deliveries) {
         ChannelRule& rule = app.app.rules[delivery.rule];
         rule.stream = streamOf(conf, rule.brokersSet ? rule.brokers : app.app.brokers);
         if (!rule.stream) {
-            refuseAt(cf, delivery.place, "\"deliver broker\" needs a broker with a queue of type stream for",
-                     rule.pattern->text());
-            return false;
+            throw ConfErrorAt("\"deliver broker\" needs a broker with a queue of type stream for " +
+                                  inQuotes(rule.pattern->text()),
+                              delivery.place);
         }
         app.app.anyStream = true;
     }
-    return true;
 }
 
 // A log follows MaxStreams at most.
-bool countStreams(ngx_conf_t* cf, const MainConf& conf)
+void countStreams(const MainConf& conf)
 {
     std::vector<std::set<std::uint64_t>> streams(conf.zones.size());
     for (const auto& app : conf.apps) {
@@ -81,42 +94,55 @@ bool countStreams(ngx_conf_t* cf, const MainConf& conf)
             auto& ofZone = streams[app->app.ruleLogs[i]];
             ofZone.insert(stream->identity);
             if (ofZone.size() > MaxStreams) {
-                refuseAt(cf, app->place, "more than 4 streams for the channels of one zone, with",
-                         stream->queue);
-                return false;
+                throw ConfErrorAt("more than 4 streams for the channels of one zone, with " +
+                                      inQuotes(stream->queue),
+                                  app->place);
             }
         }
     }
-    return true;
 }
 
-bool resolveApp(ngx_conf_t* cf, const MainConf& conf, AppConf& app)
+void resolveBroker(const MainConf& conf, const AppConf::Reference& reference)
+{
+    BrokerConf* broker = conf.broker(reference.name);
+    if (broker == nullptr) {
+        refuseName(
+            "unknown realtime_broker", reference.name, reference.place,
+            namesOf(conf.brokers, [](const BrokerConf& one) { return std::string_view(one.config.name); }));
+    }
+    broker->used = true;
+    const bool sqlite = broker->config.servers.front().scheme == BrokerServer::Scheme::Sqlite;
+    if (!reference.exchange.empty() && (sqlite || !broker->hasExchange(reference.exchange))) {
+        throw ConfErrorAt("the realtime_broker has no exchange " + inQuotes(reference.exchange),
+                          reference.place);
+    }
+}
+
+void resolveZone(const MainConf& conf, const AppConf::Reference& reference)
+{
+    if (conf.zone(reference.name) == nullptr || reference.name.empty()) {
+        refuseName("unknown realtime_zone", reference.name, reference.place,
+                   namesOf(conf.zones, [](const ZoneConf& one) { return std::string_view(one.name); }));
+    }
+}
+
+void resolveApp(const MainConf& conf, AppConf& app)
 {
     for (const auto& reference : app.brokers) {
-        if (conf.broker(reference.name) == nullptr) {
-            refuseAt(cf, reference.place, "unknown realtime_broker", reference.name);
-            return false;
-        }
-        if (!reference.exchange.empty() && !conf.broker(reference.name)->hasExchange(reference.exchange)) {
-            refuseAt(cf, reference.place, "the realtime_broker has no exchange", reference.exchange);
-            return false;
-        }
+        resolveBroker(conf, reference);
     }
     for (const auto& reference : app.zones) {
-        if (conf.zone(reference.name) == nullptr || reference.name.empty()) {
-            refuseAt(cf, reference.place, "unknown realtime_zone", reference.name);
-            return false;
-        }
+        resolveZone(conf, reference);
     }
     app.app.log = indexOf(conf, app.app.zone);
     for (const ChannelRule& rule : app.app.rules) {
         app.app.ruleLogs.push_back(rule.zone.empty() ? app.app.log : indexOf(conf, rule.zone));
     }
-    return resolveStreams(cf, conf, app);
+    resolveStreams(conf, app);
 }
 
 // Each app with max_connections is counted in a row of its own.
-bool numberApps(ngx_conf_t* cf, const MainConf& conf)
+void numberApps(const MainConf& conf)
 {
     std::uint32_t row = 0;
     for (const auto& app : conf.apps) {
@@ -125,12 +151,11 @@ bool numberApps(ngx_conf_t* cf, const MainConf& conf)
             continue;
         }
         if (row == MaxCountedApps) {
-            refuseAt(cf, app->place, "too many apps with \"max_connections\", at most 16:", app->app.id);
-            return false;
+            throw ConfErrorAt("too many apps with \"max_connections\", at most 16: " + inQuotes(app->app.id),
+                              app->place);
         }
         pusher.connectionRow = row++;
     }
-    return true;
 }
 
 // Nobody reaches an app without a block but by an endpoint of its own.
@@ -160,7 +185,7 @@ AppQuotas quotasOf(const App& app, bool alone)
             quota(shares.repeats, Quarter)};
 }
 
-bool shareZones(ngx_conf_t* cf, const MainConf& conf)
+void shareZones(const MainConf& conf)
 {
     for (std::uint32_t i = 0; i < conf.zones.size(); i++) {
         ZoneConf& zone = *conf.zones[i];
@@ -172,46 +197,45 @@ bool shareZones(ngx_conf_t* cf, const MainConf& conf)
         }
         const std::size_t most = SharedLog::maxApps(zone.size);
         if (apps.size() > most) {
-            refuseAt(cf, apps[most]->place, "too many apps for their realtime_zone, with",
-                     apps[most]->app.id);
-            return false;
+            throw ConfErrorAt("too many apps for their realtime_zone, with " + inQuotes(apps[most]->app.id) +
+                                  ": a larger zone takes more",
+                              apps[most]->place);
         }
         for (const AppConf* app : apps) {
             zone.quotas.push_back(quotasOf(app->app, apps.size() == 1));
         }
     }
-    return true;
 }
 
-bool resolveEndpoint(ngx_conf_t* cf, const MainConf& conf, LocConf& endpoint)
+void resolveEndpoint(const MainConf& conf, LocConf& endpoint)
 {
     std::string_view id = endpoint.appId.len == 0 ? std::string_view("default") : view(endpoint.appId);
     endpoint.app = conf.app(id);
     if (endpoint.app == nullptr) {
-        refuseAt(cf, endpoint.place, "unknown realtime_app", id);
+        refuseName("unknown realtime_app", id, endpoint.place,
+                   namesOf(conf.apps, [](const AppConf& one) { return std::string_view(one.app.id); }));
     }
-    return endpoint.app != nullptr;
 }
 
 } // namespace
 
-ngx_int_t resolveNames(ngx_conf_t* cf, MainConf& conf)
+void resolveNames(MainConf& conf)
 {
-    return guard<ngx_int_t>(cf->log, NGX_ERROR, [&]() -> ngx_int_t {
-        if (!conf.endpoints.empty() && conf.zones.empty()) {
-            const ConfPlace& place = conf.endpoints.front()->place;
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "no \"realtime_zone\" for the endpoint in %V:%ui",
-                          &place.file, place.line);
-            return NGX_ERROR;
-        }
-        bool good = std::all_of(conf.apps.begin(), conf.apps.end(),
-                                [&](const auto& app) { return resolveApp(cf, conf, *app); }) &&
-                    std::all_of(conf.endpoints.begin(), conf.endpoints.end(),
-                                [&](LocConf* endpoint) { return resolveEndpoint(cf, conf, *endpoint); }) &&
-                    numberApps(cf, conf) && countStreams(cf, conf) && shareZones(cf, conf);
-        identifyEndpoints(conf);
-        return good ? NGX_OK : NGX_ERROR;
-    });
+    if (!conf.endpoints.empty() && conf.zones.empty()) {
+        throw ConfErrorAt(
+            "no \"realtime_zone\" for the endpoint: it goes into http, as in realtime_zone main 32m;",
+            conf.endpoints.front()->place);
+    }
+    for (const auto& app : conf.apps) {
+        resolveApp(conf, *app);
+    }
+    for (LocConf* endpoint : conf.endpoints) {
+        resolveEndpoint(conf, *endpoint);
+    }
+    numberApps(conf);
+    countStreams(conf);
+    shareZones(conf);
+    identifyEndpoints(conf);
 }
 
 } // namespace realtime
