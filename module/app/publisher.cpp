@@ -128,6 +128,11 @@ Published Publisher::publish(const App& app, const Publication& publication)
     Published published;
     ChannelPolicy policy = app.policyOf(publication.channel);
 
+    // What append() would say, before a broker that is full says 'try again'.
+    if (!policy.brokers->empty() && !fits(app, publication, policy)) {
+        published.status = PublishStatus::TooLarge;
+        return published;
+    }
     for (const BrokerRoute& route : *policy.brokers) {
         Broker& broker = *find(route.broker);
         Offer offer = broker.admits(publication.data.size());
@@ -165,12 +170,6 @@ Published Publisher::publish(const App& app, const Publication& publication)
 Published Publisher::toStream(const App& app, const Publication& publication, const ChannelPolicy& policy)
 {
     Published published;
-    NewRecord record = recordOf(app, publication, policy, KeyOwner::Peer);
-    record.event = eventOf(publication);
-    if (!hub_.log(policy.log).log.fits(record)) {
-        published.status = PublishStatus::TooLarge; // nobody could ever be told what the stream has
-        return published;
-    }
     published.handBack = messageIdFor(app, publication);
     published.log = policy.log;
     for (const BrokerRoute& route : *policy.brokers) {
@@ -192,6 +191,23 @@ Published Publisher::toStream(const App& app, const Publication& publication, co
         published.stores += broker.offerNext() && (stream || !publication.streamAlone) ? 1 : 0;
     }
     return published;
+}
+
+bool Publisher::fits(const App& app, const Publication& publication) const
+{
+    return fits(app, publication, app.policyOf(publication.channel));
+}
+
+bool Publisher::fits(const App& app, const Publication& publication, const ChannelPolicy& policy) const
+{
+    NewRecord record = recordOf(app, publication, policy, KeyOwner::Peer);
+    if (policy.stream.identity != 0) {
+        record.event = eventOf(publication); // a stream hands it back with its name
+    }
+    return hub_.log(policy.log).log.fits(record) &&
+           std::all_of(policy.brokers->begin(), policy.brokers->end(), [&](const BrokerRoute& route) {
+               return find(route.broker)->everAdmits(publication.data.size());
+           });
 }
 
 Published Publisher::relay(const App& app, const Publication& publication)

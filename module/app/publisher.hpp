@@ -51,7 +51,7 @@ enum class PublishStatus {
     Repeated,     // the idempotency key was seen; `id` is the first event's
     BrokerFull,   // a broker that the rule names has no room; nothing was broadcast
     BrokerAway,   // or cannot store anything now; nothing was broadcast
-    TooLarge,     // for the zone
+    TooLarge,     // for the zone, or for a broker's queue: it will never be taken, however often it is tried
     ChannelsFull, // no room in the zone for another channel of the app
 };
 
@@ -81,8 +81,11 @@ public:
     // What another node has published and its brokers have got already: to the subscribers here. The key is the
     // peer's, see KeyOwner::Peer.
     Published relay(const App& app, const Publication& publication);
+    // Else it is TooLarge.
+    bool fits(const App& app, const Publication& publication) const;
 
 private:
+    bool fits(const App& app, const Publication& publication, const ChannelPolicy& policy) const;
     Published toStream(const App& app, const Publication& publication, const ChannelPolicy& policy);
     AppendResult append(const App& app, const Publication& publication, const ChannelPolicy& policy,
                         KeyOwner owner);

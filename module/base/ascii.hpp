@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace realtime {
 
@@ -27,6 +28,15 @@ constexpr int hexValue(char c)
         return c - '0';
     }
     return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+}
+
+// Without spaces and tabs around it (RFC 9110 5.6.3, OWS).
+constexpr std::string_view trimmed(std::string_view text)
+{
+    constexpr std::string_view WhiteSpace = " \t";
+    const std::size_t from = text.find_first_not_of(WhiteSpace);
+    return from == std::string_view::npos ? std::string_view()
+                                          : text.substr(from, text.find_last_not_of(WhiteSpace) - from + 1);
 }
 
 // 1 and 0x80 in each byte of a word.

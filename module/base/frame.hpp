@@ -44,6 +44,9 @@ private:
     std::uint32_t references_ = 1;
 };
 
+// What keeping a frame takes beside its bytes: its header, and what the allocator adds.
+inline constexpr std::size_t FrameOverhead = sizeof(Frame) + 2 * sizeof(void*);
+
 // An owner of a Frame, or null.
 class FramePtr {
 public:

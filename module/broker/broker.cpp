@@ -120,6 +120,12 @@ Offer Broker::admits(std::size_t bytes) const
     return Offer::Queued;
 }
 
+bool Broker::everAdmits(std::size_t bytes) const
+{
+    return bytes <= config_.maxQueuedBytes &&
+           (config_.spool.directory.empty() || bytes <= config_.spool.maxBytes);
+}
+
 void Broker::refused(Offer answer)
 {
     ++shared_->refused;

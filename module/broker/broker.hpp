@@ -152,6 +152,8 @@ public:
     // can be neither stored nor queued must not be. The event loop is the only one to fill the queue, so a yes holds for
     // the next event, whatever becomes of the store meanwhile.
     Offer admits(std::size_t bytes) const;
+    // Could it ever, if nothing else waited?
+    bool everAdmits(std::size_t bytes) const;
     [[nodiscard]] Offer offer(BrokerEvent event);
     // The same for many, without memory to be taken for each: next() is an event to be filled, every field of it, since
     // it may be one that was stored; offerNext(), after admits() has said yes, queues it (false: there is no place, which

@@ -233,6 +233,7 @@ std::string encodeHandover(const HandoverRecord& record)
     out.text(record.publishEvent);
     out.flag(record.deflate);
     out.text(record.parser);
+    out.number(record.partialMs);
     out.text(record.begun);
     out.text(record.unsent);
     out.number(record.authorizeMs);
@@ -265,6 +266,7 @@ std::optional<HandoverRecord> decodeHandover(std::string_view bytes)
     record.publishEvent = in.text(Unlimited);
     record.deflate = in.flag();
     record.parser = in.text(Unlimited);
+    record.partialMs = in.number<std::uint32_t>();
     record.begun = in.text(Unlimited);
     record.unsent = in.text(Unlimited);
     record.authorizeMs = in.number<std::uint32_t>();

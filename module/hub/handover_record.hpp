@@ -19,7 +19,7 @@
 namespace realtime {
 
 // Bump at any change of what the bytes mean: a worker only hands over to one that knows its words.
-inline constexpr std::uint32_t HandoverVersion = 2;
+inline constexpr std::uint32_t HandoverVersion = 3;
 
 // A connection whose record would be larger (much unsent, or half of a large message) is not handed over.
 inline constexpr std::size_t MaxHandoverBytes = std::size_t{64} << 20;
@@ -72,6 +72,7 @@ struct HandoverRecord {
     std::string publishEvent;      // realtime_pubsub: the event's name
     bool deflate = false;          // permessage-deflate was negotiated
     std::string parser;            // ws::FrameParser::serialise()
+    std::uint32_t partialMs = 0;   // since the first byte of what it holds
     std::string begun;             // the rest of a frame whose beginning is out
     std::string unsent;            // whole frames behind it
     std::uint32_t authorizeMs = 0; // Pusher: time left to authorize; 0: none needed

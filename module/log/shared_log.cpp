@@ -92,6 +92,16 @@ Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
     return plan;
 }
 
+// See SharedLog::maxDataBytes().
+std::size_t dataOf(const Plan& plan)
+{
+    constexpr std::size_t Others = sizeof(RecordHeader) + SharedLog::MaxOtherBytes;
+    const std::uint64_t most = std::min<std::uint64_t>(plan.ringBytes / SharedLog::MaxRecordShare,
+                                                       std::numeric_limits<std::uint32_t>::max()) /
+                               8 * 8;
+    return most > Others ? static_cast<std::size_t>(most - Others) : 0;
+}
+
 // Pages of a fresh mapping are zero already; not writing to them leaves them unallocated until they are needed.
 void zero(std::byte* from, std::size_t bytes)
 {
@@ -197,6 +207,16 @@ std::optional<AppendResult> SharedLog::appendIfSubscribed(const NewRecord& recor
 std::size_t SharedLog::maxRecordBytes() const
 {
     return Memory(base_).plan().ringBytes / MaxRecordShare;
+}
+
+std::size_t SharedLog::maxDataBytes() const
+{
+    return dataOf(Memory(base_).plan());
+}
+
+std::size_t SharedLog::maxDataBytes(std::size_t memoryBytes, std::uint32_t slots)
+{
+    return memoryBytes < MinimumBytes ? 0 : dataOf(makePlan(memoryBytes, slots));
 }
 
 // --- subscribe ----------------------------------------------------------------------------------------------------

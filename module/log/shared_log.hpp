@@ -401,6 +401,11 @@ public:
     // The size of the largest record, its fixed header (88 bytes) and all its strings together.
     std::size_t maxRecordBytes() const;
     bool fits(const NewRecord& record) const; // else append() says TooLarge
+    // Data of so many bytes fits, if all else of the record has at most MaxOtherBytes. Also of a log that is still to be
+    // made; 0: of none.
+    static constexpr std::size_t MaxOtherBytes = 1024;
+    std::size_t maxDataBytes() const;
+    static std::size_t maxDataBytes(std::size_t memoryBytes, std::uint32_t slots);
 
     // --- streams (streams.cpp) -----------------------------------------------------------------------------------
     // How far this log has followed a stream: the number of the next event. nullopt: it has not begun.

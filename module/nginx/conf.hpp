@@ -75,6 +75,7 @@ struct MainConf {
     std::vector<std::unique_ptr<AppConf>> apps;
     ngx_msec_t drain = NGX_CONF_UNSET_MSEC;
     ConfPlace drainPlace;
+    std::size_t partialBytes = NGX_CONF_UNSET_SIZE; // realtime_partial
     std::uint64_t generation = 0; // how many configurations its first zone has seen, this one included
     std::vector<struct LocConf*> endpoints;                         // all locations of ours
     std::map<std::string, struct LocConf*, std::less<>> byIdentity; // the same, see endpoint_identity.hpp
@@ -113,8 +114,10 @@ struct LocConf {
     bool displaced; // another directive's handler
 
     std::size_t maxMessageBytes;
+    ConfPlace maxMessagePlace; // where that is said; no file: nowhere
     std::size_t bufferBytes;
     ngx_msec_t ping;
+    double pingRate; // pongs a second
     ngx_msec_t timeout;
     ngx_flag_t deflate;
     std::vector<std::string>* origins; // null: the endpoint's default

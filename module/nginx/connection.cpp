@@ -2,10 +2,12 @@
 
 #include "nginx/guard.hpp"
 #include "nginx/handover.hpp"
-#include "node/pusher_channels.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/worker.hpp"
+#include "node/pusher_channels.hpp"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 namespace realtime {
@@ -60,6 +62,11 @@ Connection::~Connection()
         ngx_http_free_request(request_, 0);
     }
     if (c->pool != nullptr) {
+#if (NGX_SSL)
+        if (c->ssl != nullptr) {
+            c->ssl->shutdown_without_free = 0; // linger() may not have got through with it
+        }
+#endif
         ngx_http_close_connection(c); // with the TLS shutdown
         return;
     }
@@ -201,7 +208,9 @@ void Connection::readHandler(ngx_event_t* event)
             self.onShutdown();
             return;
         }
-        if (self.moving() && self.state_ == State::Open) {
+        if (self.ending()) {
+            self.readInput();
+        } else if (self.moving() && self.state_ == State::Open) {
             Worker::current()->handOver().hurry(self);
         } else {
             self.onReadable();
@@ -225,6 +234,36 @@ ssize_t Connection::receive(char* buffer, std::size_t size)
 bool Connection::awaitRead()
 {
     return ngx_handle_read_event(connection_->read, 0) == NGX_OK;
+}
+
+void Connection::readInput()
+{
+    Worker& worker = *Worker::current();
+    ngx_event_t* read = connection_->read;
+    for (int reads = 0; reads < MaxReads && read->ready; reads++) {
+        const ssize_t n = receive(worker.readBuffer(), Worker::ReadBytes);
+        if (n == NGX_AGAIN) {
+            break;
+        }
+        if (n == 0 && state_ == State::Ending && waits()) {
+            if (ngx_handle_read_event(read, NGX_CLOSE_EVENT) != NGX_OK) {
+                destroy();
+            }
+            return; // who says nothing more may still listen to what waits
+        }
+        if (n <= 0) {
+            destroy();
+            return;
+        }
+        if (!ending()) {
+            onInput({worker.readBuffer(), static_cast<std::size_t>(n)});
+        }
+    }
+    if (read->ready) {
+        ngx_post_event(read, &ngx_posted_next_events);
+    } else if (!awaitRead()) {
+        destroy();
+    }
 }
 
 // --- writing ----------------------------------------------------------------------------------------------------
@@ -256,7 +295,7 @@ void Connection::queue(const FramePtr& frame, std::size_t offset)
 
 void Connection::flush()
 {
-    if (!attached_ || state_ == State::Dead) {
+    if (!attached_ || state_ >= State::Lingering) {
         return;
     }
     if (connection_->write->ready && !writeOut()) {
@@ -347,7 +386,7 @@ void Connection::written(std::size_t bytes)
         std::size_t left = frame->size() - queue_->offset;
         if (bytes < left) {
             queue_->offset += bytes;
-            return;
+            break;
         }
         bytes -= left;
         frame = nullptr;
@@ -356,13 +395,27 @@ void Connection::written(std::size_t bytes)
     }
     if (queue_->first == queue_->frames.size()) {
         queue_.reset();
+    } else {
+        queue_->forgetSent();
     }
+}
+
+// A subscriber that is always a little behind never has an empty queue: what was sent must not stay in it.
+void Connection::Queue::forgetSent()
+{
+    constexpr std::size_t Worthwhile = 64;
+    if (first < Worthwhile || first < frames.size() / 2) {
+        return;
+    }
+    auto begin = frames.begin() + static_cast<std::ptrdiff_t>(first);
+    frames = std::vector<FramePtr>(std::make_move_iterator(begin), std::make_move_iterator(frames.end()));
+    first = 0;
 }
 
 void Connection::writeHandler(ngx_event_t* event)
 {
     Connection& self = connectionOf(event);
-    guardVoid(self.connection_->log, [&] { self.flush(); });
+    guardVoid(self.connection_->log, [&] { self.onWritable(); });
 }
 
 void Connection::onWritten()
@@ -378,14 +431,15 @@ void Connection::onWritten()
 
 void Connection::checkBuffer()
 {
-    if (state_ != State::Open || queue_->bytes <= endpoint().conf->bufferBytes) {
+    if (state_ != State::Open || queue_->cost() <= endpoint().conf->bufferBytes) {
         return;
     }
     ngx_log_error(NGX_LOG_INFO, connection_->log, 0,
-                  "realtime: subscriber does not read, %uz bytes wait: closed", queue_->bytes);
+                  "realtime: subscriber does not read, %uz bytes wait and take %uz: closed", queue_->bytes,
+                  queue_->cost());
     Worker::current()->counters().add(Counter::SlowClosed);
     dropQueue();
-    close(farewell(Why::Slow));
+    closeAtOnce(farewell(Why::Slow));
 }
 
 // Forgets what has not begun to go out.
@@ -407,13 +461,23 @@ void Connection::dropQueue()
 
 void Connection::close(const FramePtr& farewell)
 {
+    sayGoodbye(farewell, State::Closing);
+}
+
+void Connection::closeAtOnce(const FramePtr& farewell)
+{
+    sayGoodbye(farewell, State::Ending);
+}
+
+void Connection::sayGoodbye(const FramePtr& farewell, State then)
+{
     if (state_ != State::Open) {
         return;
     }
     if (farewell) {
         enqueue(farewell, 0);
     }
-    state_ = State::Closing;
+    state_ = then;
     setLeaving();
     Worker::current()->closing().push(*this, ngx_current_msec);
     Worker::current()->finishLater(*this); // leaves the hub there
@@ -422,7 +486,7 @@ void Connection::close(const FramePtr& farewell)
 
 void Connection::endSoon()
 {
-    if (state_ == State::Dead) {
+    if (ending()) {
         return;
     }
     state_ = State::Ending;
@@ -441,11 +505,69 @@ void Connection::finish()
 {
     if (gap_) {
         gap_ = false;
-        close(farewell(Why::Gap));
+        closeAtOnce(farewell(Why::Gap));
     }
     leaveHub();
-    bool over = state_ == State::Dead || (state_ == State::Ending && queue_ == nullptr && !next_);
-    if (over) {
+    if (state_ == State::Dead) {
+        destroy();
+    } else if (state_ == State::Ending && attached_ && !waits()) {
+        linger();
+    }
+}
+
+void Connection::linger()
+{
+    state_ = State::Lingering;
+    Worker::current()->lingering().push(*this, ngx_current_msec);
+#if (NGX_SSL)
+    ngx_connection_t* c = connection_;
+    if (c->ssl != nullptr) {
+        c->ssl->shutdown_without_free = 1; // as nginx's own lingering close has it
+        const ngx_int_t rc = ngx_ssl_shutdown(c);
+        if (rc == NGX_ERROR) {
+            destroy();
+            return;
+        }
+        if (rc == NGX_AGAIN) {
+            c->ssl->handler = [](ngx_connection_t* ready) {
+                guardVoid(ready->log, [&] { static_cast<Connection*>(ready->data)->halfClose(); });
+            };
+            return;
+        }
+    }
+#endif
+    halfClose();
+}
+
+void Connection::halfClose()
+{
+    ngx_connection_t* c = connection_;
+    c->read->handler = readHandler; // those of the TLS shutdown were there, and its timer
+    c->write->handler = writeHandler;
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+    // Reset by the peer, or broken.
+    if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1 ||
+        ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        destroy();
+        return;
+    }
+    readInput();
+}
+
+// Has the peer's kernel not got all of it? A socket that is closed then is reset by whatever the peer sends.
+bool Connection::unacknowledged() const
+{
+    int bytes = 0;
+    return ioctl(connection_->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
+
+void Connection::lingerWaitOver()
+{
+    if (unacknowledged()) {
+        Worker::current()->closing().push(*this, ngx_current_msec);
+    } else {
         destroy();
     }
 }

@@ -6,7 +6,11 @@
 // another module still needs the request (it left a cleanup handler there, as limit_conn does), the request is kept
 // until the end.
 //
-// Memory     waiting frames are shared; past `realtime_buffer` of them the connection is closed.
+// Memory     waiting frames are shared; past `realtime_buffer` of them, with what keeping them takes, the connection
+//            is closed.
+// Closing    TCP is ended by the server (RFC 6455 7.1.1): once the last words are out it sends its FIN, and reads on for a
+//            while, since closing a socket with something unread would reset the connection, and the peer might lose
+//            those words.
 #pragma once
 
 #include "nginx/outlet.hpp"
@@ -15,6 +19,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +50,7 @@ public:
 
     void timeoutDue() override { destroy(); }
     void closeWaitOver() override { destroy(); }
+    void lingerWaitOver() override;
     void askToReconnect() override { close(farewell(Why::Restart)); }
     void processEnds() override;
     void finish() override;
@@ -70,11 +76,17 @@ protected:
     // The socket has something to read, or is at its end.
     virtual void onReadable() = 0;
     // What is said last, in the transport's words; null: nothing.
-    enum class Why : std::uint8_t { Slow, Gap, Restart };
+    enum class Why : std::uint8_t { Slow, Gap, Busy, Restart };
     virtual FramePtr farewell(Why why) = 0;
 
     ngx_connection_t* connection() { return connection_; }
     bool closing() const { return state_ != State::Open; }
+    // Whatever still comes is of no interest.
+    bool ending() const { return state_ >= State::Ending; }
+    // What waits takes so much memory, but for a single frame.
+    std::size_t waitingCost() const { return queue_ ? queue_->cost() : 0; }
+    // The socket would take something now, as far as is known.
+    bool writable() const { return connection_->write->ready != 0; }
     // As far as the socket is concerned.
     Movable socketMovable() const;
     // What waited to be sent in the worker it comes from: the rest of a frame that has begun, and what follows.
@@ -84,28 +96,49 @@ protected:
     ssize_t receive(char* buffer, std::size_t size);
     // Waits for the next event of the socket. False: it is broken.
     bool awaitRead();
+    // Reads what there is, for onInput(), or for nobody if it is ending(). At the peer's end destroys the connection.
+    void readInput();
+    virtual void onInput(std::span<char>) {}
+    // The socket takes something again.
+    virtual void onWritable() { flush(); }
 
     // Says good-bye, delivers nothing more, and waits at most CloseWait for it to get out and for the peer to close.
     // May be called while the hub is at work.
     void close(const FramePtr& farewell);
-    // Ends the connection after what waits has been handed to the socket, or at once if it takes nothing.
+    // The same without waiting for the peer: it has broken the rules, or is too slow.
+    void closeAtOnce(const FramePtr& farewell);
+    // Ends the connection once what waits has been handed to the socket, which may take CloseWait.
     void endSoon();
     // Destroys it now. Not while the hub is at work.
     void destroy() { delete this; }
 
+    // It has published something that it is to hear itself, before any good-bye. Of a FramedConnection; where there is
+    // room for it.
+    void setEchoDue(bool due) { echoDue_ = due; }
+    bool echoDue() const { return echoDue_; }
+
 private:
     enum class State : std::uint8_t {
         Open,
-        Closing, // good-bye is queued or sent; the peer's is awaited
-        Ending,  // good-bye was sent and heard
-        Dead,    // the socket is broken
+        Closing,   // good-bye is queued or sent; the peer's is awaited
+        Ending,    // good-bye is queued or sent, and nothing more is awaited
+        Lingering, // it is out, and so is the FIN
+        Dead,      // the socket is broken
     };
+    static constexpr int MaxReads = 16; // of one connection before the others have their turn
     // Frames that the socket has not taken yet.
     struct Queue {
         std::vector<FramePtr> frames;
         std::size_t first = 0;  // index of the oldest
         std::size_t offset = 0; // of it, so much is out
         std::size_t bytes = 0;  // all in all
+
+        // Memory, shared or not: many small frames are mostly overhead.
+        std::size_t cost() const
+        {
+            return bytes + (frames.size() - first) * FrameOverhead + frames.capacity() * sizeof(FramePtr);
+        }
+        void forgetSent();
     };
 
     static void readHandler(ngx_event_t* event);
@@ -116,7 +149,12 @@ private:
     void takeOver(); // the socket's events
     void shrink();
     void onShutdown();
+    void sayGoodbye(const FramePtr& farewell, State then);
+    void linger();
+    void halfClose();
+    bool unacknowledged() const;
 
+    bool waits() const { return queue_ != nullptr || next_; }
     void queue(const FramePtr& frame, std::size_t offset);
     bool writeOut();
     ssize_t writeSome();
@@ -135,6 +173,7 @@ private:
     bool attached_ = false; // the socket is its own
     bool shutdownSeen_ = false;
     bool gap_ = false; // it has missed something and cannot be told but by closing
+    bool echoDue_ = false;
 };
 
 } // namespace realtime

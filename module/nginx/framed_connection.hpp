@@ -3,6 +3,7 @@
 #pragma once
 
 #include "nginx/connection.hpp"
+#include "nginx/inbound.hpp"
 #include "nginx/worker.hpp"
 
 #include "wire/websocket.hpp"
@@ -33,6 +34,12 @@ public:
     }
 
     void pingDue() override;
+    // Half of a message has been there for realtime_timeout.
+    void partialDue();
+    // It is the largest where all of the worker's are too much.
+    void partialExceeds();
+    // Now and then, for one that is in Endpoint::pinging: answers what is owed, forgets what is over.
+    void settlePings();
 
     Movable movable() const override { return socketMovable(); }
     void describe(HandoverRecord& record) override;
@@ -52,17 +59,28 @@ public:
 protected:
     void close(std::uint16_t code, std::string_view reason) override; // ws::FrameHandler: the peer's
     using Connection::close;
+    // The client has broken the rules: tells it, and reads no more.
+    void failWith(const FramePtr& farewell);
+    void failWith(std::uint16_t code, std::string_view why);
 
 private:
-    static constexpr int MaxReads = 16; // of one connection before the others have their turn
-
     void onAttached(std::string rest) override;
-    void onReadable() override;
-    void take(std::span<char> bytes);
+    void onReadable() override { readInput(); }
+    void onInput(std::span<char> bytes) override;
+    void onWritable() override;
     Next ping(std::string_view payload) override;
     Next pong(std::string_view) override { return Next::Continue; }
 
+    void deliverEcho();
+    Inbound& inbound();
+    void releaseInbound();
+    void notePartial(ngx_msec_t ageMs = 0);
+    void forgetPartial();
+    bool mayAnswer(Pings& pings);
+    bool answerOwed();
+
     ws::FrameParser parser_;
+    std::unique_ptr<Inbound> inbound_;
 };
 
 } // namespace realtime

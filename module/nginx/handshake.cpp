@@ -11,7 +11,7 @@ namespace realtime {
 
 bool wantsWebSocket(ngx_http_request_t* r)
 {
-    return listHasToken(requestHeader(r, "upgrade"), "websocket");
+    return listHasToken(joinedHeader(r, "upgrade"), "websocket");
 }
 
 ngx_int_t refuseUpgrade(ngx_http_request_t* r)
@@ -24,15 +24,16 @@ ngx_int_t refuseUpgrade(ngx_http_request_t* r)
 
 Handshake checkHandshake(ngx_http_request_t* r)
 {
-    if (r->http_version != NGX_HTTP_VERSION_11 || !listHasToken(requestHeader(r, "connection"), "upgrade")) {
+    if (r->http_version != NGX_HTTP_VERSION_11 || !listHasToken(joinedHeader(r, "connection"), "upgrade")) {
         return {
             respondError(r, NGX_HTTP_BAD_REQUEST, "a WebSocket needs HTTP/1.1 and \"Connection: upgrade\""),
             {}};
     }
-    if (requestHeader(r, "sec-websocket-version") != "13") {
+    // Version and key may stand there once (RFC 6455 11.3): several are a list, which neither is.
+    if (joinedHeader(r, "sec-websocket-version") != "13") {
         return {refuseUpgrade(r), {}};
     }
-    if (!ws::validKey(requestHeader(r, "sec-websocket-key"))) {
+    if (!ws::validKey(joinedHeader(r, "sec-websocket-key"))) {
         return {respondError(r, NGX_HTTP_BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed"), {}};
     }
     if (locConf(r).deflate == 0) {

@@ -11,7 +11,7 @@ Outlet::Outlet(Encoding encoding, Endpoint& endpoint, Gauge gauge, Counter conne
 }
 
 Outlet::Outlet(Encoding encoding, Endpoint& endpoint, Gauge gauge)
-    : Subscriber(encoding), endpoint_(endpoint), gauge_(gauge)
+    : Subscriber(encoding), endpoint_(endpoint), gauge_(static_cast<std::uint16_t>(gauge))
 {
     Worker::current()->counters().add(gauge);
     touch();
@@ -22,7 +22,7 @@ Outlet::~Outlet()
     Worker& worker = *Worker::current();
     worker.hub().leave(*this);
     worker.forget(*this);
-    worker.counters().subtract(gauge_);
+    worker.counters().subtract(transport());
 }
 
 void Outlet::touch()

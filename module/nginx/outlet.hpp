@@ -8,9 +8,10 @@
 #include "nginx/ngx.hpp"
 
 #include "hub/subscriber.hpp"
-#include "node/counters.hpp"
 #include "nginx/idle_list.hpp"
+#include "node/counters.hpp"
 
+#include <cstdint>
 #include <string_view>
 
 namespace realtime {
@@ -30,6 +31,8 @@ public:
     virtual void timeoutDue() = 0;
     // The peer had Worker::CloseWait to end it. Destroys it.
     virtual void closeWaitOver() = 0;
+    // The peer had Worker::LingerWait to take what was said last. Leaves the list that it is in.
+    virtual void lingerWaitOver() { closeWaitOver(); }
     // It has not shown in time who it is, see Worker::expectAuthorization().
     virtual void authorizationDue() {}
     // nginx wants to go: asks the client to come back elsewhere. Leaves the list that it is in.
@@ -39,7 +42,7 @@ public:
     // Called by the worker after finishLater(): carries out what it was asked for. May destroy it.
     virtual void finish() = 0;
 
-    Gauge transport() const { return gauge_; }
+    Gauge transport() const { return static_cast<Gauge>(gauge_); }
 
 protected:
     Endpoint& endpoint() { return endpoint_; }
@@ -57,7 +60,7 @@ private:
     friend class HandOver;
     friend class Worker;
     Endpoint& endpoint_;
-    Gauge gauge_;
+    std::uint16_t gauge_; // a Gauge, made small
     bool leaving_ = false;
     bool offered_ = false; // HandOver::offer()
     bool pumpPending_ = false;

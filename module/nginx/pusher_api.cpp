@@ -1,14 +1,14 @@
 // realtime_pusher api: the REST API of the Pusher protocol. What is asked and how it is answered is in
 // wire/pusher_rest; this carries it out.
 #include "nginx/body.hpp"
-#include "node/cluster.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/guard.hpp"
-#include "node/pusher_channels.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
 #include "nginx/worker.hpp"
+#include "node/cluster.hpp"
+#include "node/pusher_channels.hpp"
 
 #include "wire/pusher_rest.hpp"
 
@@ -84,18 +84,37 @@ private:
         return logOf(channel).find(app_.id, channel);
     }
 
+    static Publication publicationOf(const pusher::Trigger& trigger, std::string_view channel)
+    {
+        Publication publication;
+        publication.channel = channel;
+        publication.event = trigger.name;
+        publication.contentType = "application/json";
+        publication.data = trigger.data;
+        publication.origin = trigger.socketId;
+        publication.timeMs = Worker::nowMs();
+        return publication;
+    }
+
+    // Asked of all before the first is published.
+    bool fits(const pusher::Trigger& trigger) const
+    {
+        return std::all_of(trigger.channels.begin(), trigger.channels.end(), [&](const std::string& channel) {
+            return Worker::current()->fits(app_, publicationOf(trigger, channel));
+        });
+    }
+
+    ngx_int_t refuseTooLarge()
+    {
+        return refuse(r_, {413, "The event is larger than the realtime_zone can take"});
+    }
+
     // False: it cannot be stored now.
     bool publish(const pusher::Trigger& trigger)
     {
         Worker& worker = *Worker::current();
         for (const std::string& channel : trigger.channels) {
-            Publication publication;
-            publication.channel = channel;
-            publication.event = trigger.name;
-            publication.contentType = "application/json";
-            publication.data = trigger.data;
-            publication.origin = trigger.socketId;
-            publication.timeMs = Worker::nowMs();
+            const Publication publication = publicationOf(trigger, channel);
             Published published = worker.publish(app_, publication);
             if (published.status != PublishStatus::Published) {
                 return false;
@@ -127,6 +146,9 @@ private:
             return refuse(r_, *error);
         }
         const auto& trigger = std::get<pusher::Trigger>(parsed);
+        if (!fits(trigger)) {
+            return refuseTooLarge();
+        }
         if (!publish(trigger)) {
             return refuseForNow(r_);
         }
@@ -147,6 +169,9 @@ private:
             return refuse(r_, *error);
         }
         const auto& triggers = std::get<std::vector<pusher::Trigger>>(parsed);
+        if (!std::all_of(triggers.begin(), triggers.end(), [this](const auto& one) { return fits(one); })) {
+            return refuseTooLarge();
+        }
         if (!std::all_of(triggers.begin(), triggers.end(),
                          [this](const auto& one) { return publish(one); })) {
             return refuseForNow(r_);

@@ -94,7 +94,12 @@ public:
         FrameBuilder text;
         pusher::appendError(text, refusal.code, refusal.message);
         send(text);
-        close(ws::encodeClose(refusal.code, refusal.message));
+        const FramePtr last = ws::encodeClose(refusal.code, refusal.message);
+        if (refusal.code == pusher::code::Reconnect) {
+            close(last);
+        } else {
+            closeAtOnce(last);
+        }
     }
 
     void timeoutDue() override
@@ -230,6 +235,8 @@ private:
         case Why::Slow:
         case Why::Gap:
             return ws::encodeClose(pusher::code::OverCapacity, "too slow");
+        case Why::Busy:
+            return ws::encodeClose(pusher::code::OverCapacity, "too many half messages");
         case Why::Restart:
             return ws::encodeClose(pusher::code::Reconnect, "Please reconnect");
         }
@@ -244,8 +251,8 @@ private:
             return Next::Continue;
         }
         if (opcode == ws::Opcode::Binary) {
-            close(ws::encodeClose(ws::close_code::Unsupported, "text messages only"));
-            return Next::Continue;
+            failWith(ws::close_code::Unsupported, "text messages only");
+            return Next::Stop;
         }
         carryOut(pusher::parseClientMessage(payload));
         return Next::Continue;
@@ -676,9 +683,13 @@ private:
         publication.timeMs = Worker::nowMs();
         publication.flags = record_flag::Transient;
         Worker& worker = *Worker::current();
-        if (worker.publish(*app_, publication).status != PublishStatus::Published) {
-            worker.counters().add(Counter::PublishRefused);
-            softError("The event could not be stored", message.channel);
+        const PublishStatus status = worker.publish(*app_, publication).status;
+        if (status != PublishStatus::Published) {
+            const bool tooLarge = status == PublishStatus::TooLarge;
+            worker.counters().add(tooLarge ? Counter::PublishInvalid : Counter::PublishRefused);
+            softError(tooLarge ? "The event is larger than the zone can take"
+                               : "The event could not be stored",
+                      message.channel);
             return;
         }
         worker.counters().add(Counter::PublishedWebSocket);
@@ -739,8 +750,11 @@ private:
         const bool repeated = published.status == PublishStatus::Repeated;
         if (!repeated && published.status != PublishStatus::Published) {
             worker.forgetAck(token);
-            worker.counters().add(Counter::PublishRefused);
-            publishError(message, 503, "The event could not be stored");
+            const bool tooLarge = published.status == PublishStatus::TooLarge;
+            worker.counters().add(tooLarge ? Counter::PublishInvalid : Counter::PublishRefused);
+            publishError(message, tooLarge ? 413 : 503,
+                         tooLarge ? "The event is larger than the zone can take"
+                                  : "The event could not be stored");
             return;
         }
         worker.counters().add(repeated ? Counter::PublishRepeated : Counter::PublishedWebSocket);
@@ -869,12 +883,13 @@ std::optional<Refusal> findRefusal(ngx_http_request_t* r, std::string_view key, 
 
 std::string_view subprotocolOf(ngx_http_request_t* r)
 {
-    std::string_view offered = requestHeader(r, "sec-websocket-protocol");
+    const std::string all = joinedHeader(r, "sec-websocket-protocol");
+    std::string_view offered = all;
     while (auto one = nextListItem(offered)) {
         std::string_view rest = *one;
         if (takePrefix(rest, SubprotocolPrefix) && !rest.empty() &&
             std::all_of(rest.begin(), rest.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-            return *one;
+            return view(copyTo(r->pool, *one));
         }
     }
     return {};

@@ -34,6 +34,12 @@ public:
         return true;
     }
 
+    // Unused for so long it is as if it had never been used.
+    static ngx_msec_t fullAfter(double perSecond)
+    {
+        return perSecond <= 0 ? 0 : static_cast<ngx_msec_t>(1000 * std::max(perSecond, 1.0) / perSecond) + 1;
+    }
+
     // For another worker to go on with.
     HandoverRecord::Rate save() const
     {

@@ -2,6 +2,7 @@
 
 #include "nginx/str.hpp"
 
+#include "base/ascii.hpp"
 #include "base/json_text.hpp"
 
 #include <string>
@@ -97,7 +98,7 @@ template <class Take> void forEachHeader(ngx_http_request_t* r, std::string_view
         for (ngx_uint_t i = 0; i < part->nelts; i++) {
             if (headers[i].key.len == lowerCaseName.size() &&
                 std::memcmp(headers[i].lowcase_key, lowerCaseName.data(), lowerCaseName.size()) == 0 &&
-                take(view(headers[i].value))) {
+                take(trimmed(view(headers[i].value)))) {
                 return;
             }
         }

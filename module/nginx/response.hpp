@@ -22,7 +22,8 @@ ngx_int_t respondError(ngx_http_request_t* r, ngx_uint_t status, std::string_vie
 // 405 with `Allow`.
 ngx_int_t refuseMethod(ngx_http_request_t* r, std::string_view allowed);
 
-// The value of a request header, looked up by its lower-case name; empty if there is none.
+// The value of a request header, looked up by its lower-case name, without white space around it (nginx leaves tabs);
+// empty if there is none.
 std::string_view requestHeader(ngx_http_request_t* r, std::string_view lowerCaseName);
 
 // All of that name, as the one list that they are (RFC 9110 5.3).

@@ -50,6 +50,7 @@ Takeover::Takeover(Worker& worker) : worker_(worker), more_([this] { run(); }), 
     nowhere_.maxMessageBytes = some.maxMessageBytes;
     nowhere_.bufferBytes = some.bufferBytes;
     nowhere_.timeout = some.timeout;
+    nowhere_.pingRate = some.pingRate;
 }
 
 Takeover::~Takeover()

@@ -78,14 +78,14 @@ private:
             return Next::Continue;
         }
         if (target_ == nullptr) {
-            close(ws::encodeClose(ws::close_code::PolicyViolation, "this endpoint takes no messages"));
-            return Next::Continue;
+            failWith(ws::close_code::PolicyViolation, "this endpoint takes no messages");
+            return Next::Stop;
         }
         Worker& worker = *Worker::current();
         if (!target_->rate.admit(endpoint().conf->rate)) {
             worker.counters().add(Counter::PublishInvalid);
-            close(ws::encodeClose(ws::close_code::PolicyViolation, "too many messages"));
-            return Next::Continue;
+            failWith(ws::close_code::PolicyViolation, "too many messages");
+            return Next::Stop;
         }
         Publication publication;
         publication.channel = target_->channel;
@@ -93,15 +93,28 @@ private:
         publication.origin = target_->origin;
         publication.data = payload;
         publication.timeMs = Worker::nowMs();
-        if (worker.publish(endpoint().conf->app->app, publication).status != PublishStatus::Published) {
-            // It cannot be told which message it was, so none may follow as if nothing had happened.
-            worker.counters().add(Counter::PublishRefused);
-            close(ws::encodeClose(ws::close_code::TryAgainLater, "the event could not be stored"));
-            return Next::Continue;
+        const PublishStatus status = worker.publish(endpoint().conf->app->app, publication).status;
+        if (status != PublishStatus::Published) {
+            refuse(status);
+            return Next::Stop;
         }
         worker.counters().add(Counter::PublishedWebSocket);
         worker.counters().add(Counter::PublishedBytes, payload.size());
+        setEchoDue(target_->origin.empty());
         return Next::Continue;
+    }
+
+    // It cannot be told which message it was, so none may follow as if nothing had happened.
+    void refuse(PublishStatus status)
+    {
+        Counters& counters = Worker::current()->counters();
+        if (status == PublishStatus::TooLarge) {
+            counters.add(Counter::PublishInvalid);
+            failWith(ws::close_code::TooBig, "larger than the realtime_zone can take");
+        } else {
+            counters.add(Counter::PublishRefused);
+            failWith(ws::close_code::TryAgainLater, "the event could not be stored");
+        }
     }
 
     FramePtr farewell(Why why) override
@@ -111,6 +124,8 @@ private:
             return ws::encodeClose(ws::close_code::TryAgainLater, "too slow");
         case Why::Gap:
             return ws::encodeClose(ws::close_code::TryAgainLater, GapEvent);
+        case Why::Busy:
+            return ws::encodeClose(ws::close_code::TryAgainLater, "too many half messages");
         case Why::Restart:
             return ws::encodeClose(ws::close_code::ServiceRestart, "please reconnect");
         }
@@ -119,6 +134,9 @@ private:
 
     std::unique_ptr<PublishTarget> target_;
 };
+
+static_assert(sizeof(WebSocket) <= 168,
+              "there is one for each idle client, and past this the allocator takes 16 more");
 
 } // namespace
 
@@ -139,7 +157,7 @@ ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request)
     }
 
     constexpr std::string_view Subprotocols[] = {EnvelopeSubprotocol};
-    auto subprotocol = chooseSubprotocol(requestHeader(r, "sec-websocket-protocol"), Subprotocols);
+    auto subprotocol = chooseSubprotocol(joinedHeader(r, "sec-websocket-protocol"), Subprotocols);
     auto socket = std::make_unique<WebSocket>(subprotocol ? Encoding::WebSocketJson : Encoding::WebSocketRaw,
                                               Worker::current()->endpointOf(*request.conf), r,
                                               !handshake.extension.empty());

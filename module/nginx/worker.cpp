@@ -1,5 +1,6 @@
 #include "nginx/worker.hpp"
 
+#include "nginx/framed_connection.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/handover.hpp"
 #include "nginx/outlet.hpp"
@@ -60,8 +61,9 @@ std::int64_t Worker::nowMs()
 }
 
 Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
-    : Node(eventLoop, nodeConfig(cycle, conf)), conf_(conf), readBuffer_(new char[ReadBytes]),
-      tick_([this] { onTick(); }), pump_([this] { onPump(); }), drain_([this] { onDrain(); })
+    : Node(eventLoop, nodeConfig(cycle, conf)), conf_(conf), partialMessages_(conf.partialBytes),
+      readBuffer_(new char[ReadBytes]), tick_([this] { onTick(); }), pump_([this] { onPump(); }),
+      drain_([this] { onDrain(); })
 {
     statusFeed_ = std::make_unique<StatusFeed>(*this);
     currentWorker = this;
@@ -87,6 +89,7 @@ Worker::~Worker()
         end(endpoint->adopted);
     }
     end(closing_);
+    end(lingering_);
     end(draining_);
     deliver();
     stop(!lost);
@@ -211,12 +214,21 @@ ngx_msec_t Worker::tickInterval() const
 void Worker::onTick()
 {
     tick_.after(tickInterval());
+    while (PartialMessage* late = partialMessages_.late(ngx_current_msec)) { // before who is only silent
+        late->owner().partialDue();
+    }
     for (auto& endpoint : endpoints_) {
         keepAlive(*endpoint);
+        settlePings(*endpoint);
     }
     while (IdleNode* node = closing_.due(ngx_current_msec, CloseWait)) {
         static_cast<Outlet*>(node)->closeWaitOver();
     }
+    while (IdleNode* node = lingering_.due(ngx_current_msec, LingerWait)) {
+        static_cast<Outlet*>(node)->lingerWaitOver();
+    }
+    counters().set(word(Gauge::PartialMessages), partialMessages_.count());
+    counters().set(word(Gauge::PartialBytes), partialMessages_.bytes());
     checkAuthorizations();
     tick();
     takeConnections();
@@ -245,6 +257,15 @@ void Worker::keepAlive(Endpoint& endpoint, IdleList& list)
     }
 }
 
+void Worker::settlePings(Endpoint& endpoint)
+{
+    for (IdleNode* node = endpoint.pinging.first(); node != nullptr;) {
+        auto* pings = static_cast<Pings*>(node);
+        node = endpoint.pinging.after(*node);
+        pings->owner().settlePings();
+    }
+}
+
 void Worker::drainLater(Outlet& outlet)
 {
     if (draining_.empty()) {
@@ -268,7 +289,7 @@ void Worker::onDrain()
     for (; share > 0 && !draining_.empty(); share--) {
         static_cast<Outlet*>(draining_.first())->askToReconnect();
     }
-    if (!draining_.empty() || !closing_.empty()) {
+    if (!draining_.empty() || !closing_.empty() || !lingering_.empty()) {
         drain_.after(DrainStep, true); // good-byes must get out before the process ends
     }
 }

@@ -9,6 +9,7 @@
 #include "nginx/conf.hpp"
 #include "nginx/event_source.hpp"
 #include "nginx/idle_list.hpp"
+#include "nginx/inbound.hpp"
 #include "node/node.hpp"
 
 #include <memory>
@@ -28,6 +29,7 @@ struct Endpoint {
     IdleList active;  // in the order of their last sign of life
     IdleList pinged;  // the same, those that have been asked for one
     IdleList adopted; // the same, those that came from another worker and have not been heard of since
+    IdleList pinging; // of Pings, in the order of the latest
     ngx_log_t log{};  // for connections that have no request any more
 };
 
@@ -59,6 +61,11 @@ public:
     // Those that have said good-bye and wait for the peer to do so.
     static constexpr ngx_msec_t CloseWait = 5000;
     IdleList& closing() { return closing_; }
+    // Those whose last words and FIN are out, see Connection::linger().
+    static constexpr ngx_msec_t LingerWait = 1000;
+    IdleList& lingering() { return lingering_; }
+
+    PartialMessages& partialMessages() { return partialMessages_; }
 
     // For reading from sockets, shared by all connections of the worker.
     static constexpr std::size_t ReadBytes = std::size_t{64} * 1024;
@@ -77,6 +84,7 @@ private:
     void onDrain();
     void keepAlive(Endpoint& endpoint);
     void keepAlive(Endpoint& endpoint, IdleList& list);
+    static void settlePings(Endpoint& endpoint);
     void takeConnections();
     void checkAuthorizations();
     ngx_msec_t tickInterval() const;
@@ -90,7 +98,9 @@ private:
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;
     IdleList closing_;
+    IdleList lingering_;
     IdleList draining_;
+    PartialMessages partialMessages_;
     ngx_msec_t drainStart_ = 0;
     std::unique_ptr<char[]> readBuffer_;
     ws::Inflater inflater_;

@@ -42,6 +42,9 @@ enum class Counter : std::size_t {
     PeerIgnored,     // of no app or channel of this node's cluster, or invalid
     DeflateIn,       // bytes of messages that were compressed, once for all subscribers of the worker
     DeflateOut,      // what has become of them
+    PartialTimedOut, // WebSockets closed since the end of a message did not come
+    PartialClosed,   // WebSockets closed since all half messages were too much
+    PingsSkipped,    // a later one was answered for them
     Count
 };
 
@@ -58,6 +61,8 @@ enum class Gauge : std::size_t {
     Generation,      // of the configuration that the worker runs with
     StartedMs,       // Unix milliseconds
     Draining,        // 1: nginx has told it to go
+    PartialMessages, // of which the end has not come
+    PartialBytes,    // what they hold
     End
 };
 
@@ -122,6 +127,7 @@ static_assert(word(MaxBrokers, BrokerCounter::Offered) <= SharedLog::FirstGauge)
 static_assert(word(MaxBrokers, BrokerGauge::State) <= FirstBusyChannelWord);
 static_assert(FirstSlowSubscriberWord + MaxSlowSubscribers * SlowSubscriberWords <= word(AppGauge{0}));
 static_assert(word(Gauge::End) <= FirstBrokerErrorWord);
+static_assert(word(Gauge::End) <= 0xffff, "an Outlet has one in two bytes");
 static_assert(FirstBrokerErrorWord + MaxBrokers * BrokerErrorWords <= SharedLog::SlotCounters);
 static_assert(word(Gauge::End) <= word(0, BrokerGauge::State));
 

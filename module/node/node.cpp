@@ -227,11 +227,16 @@ JoinResult Node::join(Subscriber& subscriber, const App& app, std::span<const st
     return hub_->join(subscriber, requests, since, now());
 }
 
-void Node::deliver()
+void Node::drainNow()
 {
     if (hub_->drain()) {
         nextTurn_->inNextTurn();
     }
+}
+
+void Node::deliver()
+{
+    drainNow();
     publishHubStats();
     ordered_->tellPublishers();
     delivered();

@@ -71,12 +71,19 @@ public:
 
     // Publishes, and sees to it that this worker's own subscribers get it in this turn of the event loop.
     Published publish(const App& app, const Publication& publication);
+    // False: publish() will always say TooLarge.
+    bool fits(const App& app, const Publication& publication) const
+    {
+        return publisher_->fits(app, publication);
+    }
     // The same for what another node has published, which no broker gets again.
     Published relay(const App& app, const Publication& publication);
     // Appends a record that no publisher has sent, and no broker gets, for those who are there. nullopt: nobody is.
     std::optional<AppendResult> appendIfSubscribed(std::uint32_t index, const NewRecord& record);
     // Delivers what is in the logs at the end of this turn.
     void drainSoon() { turnEnd_->atTurnEnd(); }
+    // The same without waiting for that. Not while the hub is at work.
+    void drainNow();
     // The event that a cache channel keeps; false: none, or it is older than it is kept.
     bool readKept(std::uint32_t index, ChannelRef channel, RecordArena& arena, LogRecord& record);
     static constexpr std::int64_t KeptMs = realtime::KeptMs;

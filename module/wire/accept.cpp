@@ -17,15 +17,6 @@ bool sameText(std::string_view a, std::string_view b)
                       [](char x, char y) { return lower(x) == lower(y); });
 }
 
-std::string_view trim(std::string_view text)
-{
-    const std::size_t from = text.find_first_not_of(WhiteSpace);
-    if (from == std::string_view::npos) {
-        return {};
-    }
-    return text.substr(from, text.find_last_not_of(WhiteSpace) - from + 1);
-}
-
 // Takes what stands before the next `separator` outside of quoted strings (RFC 9110 5.6.4) off `text`.
 std::string_view takeUntil(std::string_view& text, char separator)
 {
@@ -53,7 +44,7 @@ bool isZeroWeight(std::string_view value)
 bool refused(std::string_view parameters)
 {
     while (!parameters.empty()) {
-        const std::string_view parameter = trim(takeUntil(parameters, ';'));
+        const std::string_view parameter = trimmed(takeUntil(parameters, ';'));
         if (parameter.size() > 2 && lower(parameter[0]) == 'q' && parameter[1] == '=') {
             return isZeroWeight(parameter.substr(2));
         }
@@ -289,7 +280,7 @@ bool matches(std::string_view pattern, std::string_view text)
 std::optional<std::string_view> nextListItem(std::string_view& list)
 {
     while (!list.empty()) {
-        const std::string_view item = trim(takeUntil(list, ','));
+        const std::string_view item = trimmed(takeUntil(list, ','));
         if (!item.empty()) {
             return item;
         }
@@ -311,8 +302,8 @@ std::optional<std::string_view> chooseSubprotocol(std::string_view offered,
                                                   std::span<const std::string_view> supported)
 {
     while (const auto item = nextListItem(offered)) {
-        if (std::find(supported.begin(), supported.end(), *item) != supported.end()) {
-            return item;
+        if (const auto ours = std::find(supported.begin(), supported.end(), *item); ours != supported.end()) {
+            return *ours;
         }
     }
     return std::nullopt;
@@ -346,7 +337,7 @@ bool acceptsByName(std::string_view accept, std::string_view type)
 {
     while (const auto item = nextListItem(accept)) {
         std::string_view parameters = *item;
-        const std::string_view range = trim(takeUntil(parameters, ';'));
+        const std::string_view range = trimmed(takeUntil(parameters, ';'));
         if (sameText(range, type)) {
             return !refused(parameters);
         }

@@ -18,8 +18,8 @@ std::optional<std::string_view> nextListItem(std::string_view& list);
 // Is `token` in the list, whatever its case? For `Connection: keep-alive, Upgrade` and `Upgrade: websocket`.
 bool listHasToken(std::string_view list, std::string_view token);
 
-// The first of the subprotocols that a client offers (Sec-WebSocket-Protocol) that is one of ours; null if
-// none. Case counts (RFC 6455 11.5).
+// The first of the subprotocols that a client offers (Sec-WebSocket-Protocol) that is one of ours, as it stands in
+// `supported`; null if none. Case counts (RFC 6455 11.5).
 std::optional<std::string_view> chooseSubprotocol(std::string_view offered,
                                                   std::span<const std::string_view> supported);
 

@@ -117,7 +117,8 @@ void readPublish(ClientMessage& message, const json::Value& object)
     std::array<json::Value, Names.size()> values;
     json::pick(object, Names, values);
     const auto& [ref, channel, event, data, key] = values;
-    if (ref.isString() || ref.type == json::Type::Number) {
+    constexpr std::size_t MaxRefBytes = 255; // it is kept until brokers have stored the event
+    if ((ref.isString() || ref.type == json::Type::Number) && ref.raw.size() <= MaxRefBytes) {
         message.ref = ref.raw;
     }
     message.event = json::asString(event).value_or("");
@@ -129,7 +130,7 @@ void readPublish(ClientMessage& message, const json::Value& object)
         message.error = BadKey;
     }
     if (message.error.empty() && message.ref == "null") {
-        message.error = "Expected ref to be a string or a number";
+        message.error = "Expected ref to be a string or a number, of at most 255 bytes";
     }
     if (message.error.empty() && !validEventName(message.event)) {
         message.error = BadEventName;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <vector>
 
 namespace realtime::ws {
 
@@ -215,7 +216,10 @@ struct FrameParser::State {
     Opcode message = Opcode::Continuation;
     bool compressed = false;
     Utf8Validator utf8;
-    std::string assembled;
+    std::vector<char> assembled; // no string: that would take more than it is asked to
+
+    std::string_view view() const { return {assembled.data(), assembled.size()}; }
+    void add(std::string_view payload);
 
     // Control frames come between the fragments of a message.
     std::uint8_t controlBytes = 0;
@@ -264,8 +268,20 @@ FrameParser::State& FrameParser::state()
 {
     if (!state_) {
         state_ = std::make_unique<State>();
+        ++begun_;
     }
     return *state_;
+}
+
+std::size_t FrameParser::heldBytes() const
+{
+    return state_ ? sizeof(State) + state_->assembled.capacity() : 0;
+}
+
+void FrameParser::stop()
+{
+    finished_ = true;
+    state_.reset();
 }
 
 void FrameParser::settle()
@@ -285,8 +301,7 @@ std::optional<ProtocolError> FrameParser::feed(std::span<char> bytes, const Limi
             return std::nullopt; // and `this` may be gone
         }
         if (result.kind == Result::Kind::Error) {
-            finished_ = true;
-            state_.reset();
+            stop();
             return result.error;
         }
     }
@@ -465,6 +480,8 @@ FrameParser::Result FrameParser::wholeData(const Header& header, std::string_vie
         state().message = header.opcode;
         state_->compressed = header.compressed;
     }
+    state_->fin = header.fin;
+    state_->left = 0;
     if (const Result result = append(payload); !result.go()) {
         return result;
     }
@@ -476,8 +493,20 @@ FrameParser::Result FrameParser::append(std::string_view payload)
     if (state_->message == Opcode::Text && !state_->compressed && !state_->utf8.feed(payload)) {
         return NotUtf8;
     }
-    state_->assembled += payload;
+    state_->add(payload);
     return {};
+}
+
+// Doubles as it grows, but not past the end of the message where that is known.
+void FrameParser::State::add(std::string_view payload)
+{
+    const std::size_t size = assembled.size() + payload.size();
+    if (size > assembled.capacity()) {
+        const std::size_t twice = std::max(size, 2 * assembled.capacity());
+        assembled.reserve(fin ? static_cast<std::size_t>(std::min<std::uint64_t>(twice, size + left))
+                              : twice);
+    }
+    assembled.insert(assembled.end(), payload.begin(), payload.end());
 }
 
 FrameParser::Result FrameParser::deliver(const Limits& limits, Handler& handler)
@@ -487,9 +516,9 @@ FrameParser::Result FrameParser::deliver(const Limits& limits, Handler& handler)
     }
     const std::unique_ptr<State> whole = std::move(state_); // at rest before the handler is called
     if (whole->compressed) {
-        return decompress(whole->message, whole->assembled, limits, handler);
+        return decompress(whole->message, whole->view(), limits, handler);
     }
-    return handler.message(whole->message, whole->assembled);
+    return handler.message(whole->message, whole->view());
 }
 
 FrameParser::Result FrameParser::decompress(Opcode opcode, std::string_view payload, const Limits& limits,
@@ -533,8 +562,7 @@ FrameParser::Result FrameParser::control(Opcode opcode, std::string_view payload
             return ProtocolError{close_code::InvalidData, "close reason is not UTF-8"};
         }
     }
-    finished_ = true;
-    state_.reset();
+    stop();
     handler.close(code, reason);
     return Result::stop();
 }
@@ -598,7 +626,7 @@ bool FrameParser::State::consistent(const Limits& limits, bool decompresses)
     if (compressed && (!decompresses || message == Opcode::Continuation)) {
         return false;
     }
-    if (message == Opcode::Text && !compressed && !utf8.feed(assembled)) {
+    if (message == Opcode::Text && !compressed && !utf8.feed(view())) {
         return false;
     }
     if (!inPayload) {
@@ -635,7 +663,7 @@ std::string FrameParser::serialise() const
     out.append(s.header, s.headerBytes);
     out += static_cast<char>(s.controlBytes);
     out.append(s.control, s.controlBytes);
-    out += s.assembled;
+    out += s.view();
     return out;
 }
 
@@ -680,7 +708,7 @@ std::optional<FrameParser> FrameParser::restore(std::string_view bytes, const Li
         std::memcpy(s.control, controlPayload.data(), controlPayload.size());
     }
     s.controlBytes = static_cast<std::uint8_t>(controlPayload.size());
-    s.assembled = in.rest();
+    s.add(in.rest());
     if (!s.consistent(limits, decompresses)) {
         return std::nullopt;
     }

@@ -102,7 +102,7 @@ protected:
 //
 // Memory     16 bytes between messages. A message, frame or header that is not whole yet has state on the
 // heap,
-//            which grows with the bytes that have come, not with the length that a header promises.
+//            which grows with the bytes that have come, not with the length that a header promises; heldBytes().
 // Copies     none for a message whose only frame's payload lies whole in the fed bytes.
 // Compressed messages are decompressed when they are whole: until then their compressed bytes are what is kept.
 // Errors     std::bad_alloc; then, as after a ProtocolError, the connection is to be closed.
@@ -128,6 +128,12 @@ public:
 
     // Nothing half received.
     bool idle() const { return state_ == nullptr; }
+    // Memory that what is half received holds.
+    std::size_t heldBytes() const;
+    // Counts what has begun to come in pieces: as long as it is the same and not idle(), so is the message.
+    std::uint32_t begun() const { return begun_; }
+    // Forgets what is half received; all that follows is ignored. A FrameHandler may call it.
+    void stop();
     // An error or a close frame has been seen.
     bool finished() const { return finished_; }
     bool decompresses() const { return decompresses_; }
@@ -158,6 +164,7 @@ private:
     Result control(Opcode opcode, std::string_view payload, Handler& handler);
 
     std::unique_ptr<State> state_;
+    std::uint32_t begun_ = 0;
     bool finished_ = false;
     bool decompresses_;
 };

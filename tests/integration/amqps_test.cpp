@@ -17,8 +17,8 @@ NginxOptions secured(const std::string& server, const std::string& tls)
 {
     auto options = endpoints();
     options.http =
-        "client_max_body_size 1m; realtime_max_message_size 1m;\nrealtime_broker events { server " + server +
-        "; " + tls +
+        "client_max_body_size 1m; realtime_max_message_size 512k;\nrealtime_broker events { server " +
+        server + "; " + tls +
         " exchange secured; queue secured.stream stream; cluster on; }\n"
         "realtime_app default { broker events; channels ordered.* { deliver broker; "
         "history 1000 1h; } }\n";

@@ -3,6 +3,7 @@
 #include "support/realtime.hpp"
 #include "support/websocket.hpp"
 
+#include <csignal>
 #include <iostream>
 
 #include "testing.hpp"
@@ -169,6 +170,13 @@ const std::vector<Mistake> Mistakes{
     {In::Server, "realtime_max_message_size 0;", "greater than zero"},
     {In::Server, "realtime_max_message_size huge;", "invalid value"},
     {In::Server, "realtime_buffer 1k;", "at least 4k"},
+    {In::Http, "realtime_partial 1k;", "invalid size \"1k\": at least 4096"},
+    {In::Http, "realtime_partial much;", "invalid size \"much\""},
+    {In::Http, "realtime_partial 1m;\nrealtime_partial 2m;", "duplicate", 2},
+    {In::Server, "realtime_partial 1m;", "not allowed here"},
+    {In::Server, "realtime_ping_rate often;", "invalid rate \"often\""},
+    {In::Server, "realtime_ping_rate 0r/s;", "invalid rate \"0r/s\""},
+    {In::Server, "realtime_ping_rate 1r/s;\nrealtime_ping_rate 1r/s;", "duplicate", 2},
     {In::Server, "realtime_ping often;", "invalid value"},
     {In::Server, "realtime_origins example.com;", "invalid origin \"example.com\""},
     {In::Server, "realtime_origins https://a.example/path;", "invalid origin"},
@@ -517,6 +525,104 @@ TEST(a_mistake_that_shows_only_at_the_end_is_found_too)
     expectContains(without.output, "nginx.conf:");
 }
 
+TEST(a_message_size_that_the_zone_can_never_take_is_refused_with_what_to_write)
+{
+    const std::string publishing = "location ~ ^/(?<ch>.*)$ { realtime_publish $ch; }\n";
+    const auto check = [](const std::string& http, const std::string& server, int workers = 1) {
+        NginxOptions options;
+        options.zone = "main 16m";
+        options.workers = workers;
+        options.http = http;
+        options.server = server;
+        return testConfiguration(options);
+    };
+    const NginxOptions base;
+    const std::size_t http = firstLine(base, "http");
+    const std::size_t server = firstLine(base, "server");
+    const auto refused = [&](const CommandResult& result, const std::string& zone, std::size_t endpoint,
+                             std::size_t line) {
+        expectEqual(result.status, 1);
+        expectContains(result.output, "[emerg]");
+        expectContains(result.output,
+                       "\"realtime_max_message_size\" is more than realtime_zone \"" + zone + "\" takes");
+        expectContains(result.output, "nginx.conf:" + std::to_string(endpoint) + ": write at most ");
+        expectContains(result.output, "nginx.conf:" + std::to_string(line) + "\n");
+    };
+    const auto passes = [](const CommandResult& result) { expect(result.status == 0, result.output); };
+    const auto limit = [](const std::string& size) { return "realtime_max_message_size " + size + ";\n"; };
+
+    // What is advised passes.
+    const CommandResult first = check(limit("4m"), publishing);
+    refused(first, "main", server + 1, http);
+    const std::string most = "write at most ";
+    const std::string size =
+        std::to_string(toInt(first.output.substr(first.output.find(most) + most.size())));
+    passes(check(limit(size + "k"), publishing));
+    refused(check(limit(std::to_string(toInt(size) + 2) + "k"), publishing), "main", server + 1, http);
+    const std::string larger = "make the zone ";
+    NginxOptions advised;
+    advised.zone =
+        "main " + std::to_string(toInt(first.output.substr(first.output.find(larger) + larger.size()))) + "m";
+    advised.http = limit("4m");
+    advised.server = publishing;
+    passes(testConfiguration(advised));
+
+    // Wherever it stands, however the endpoint publishes; one that does not may have what it likes.
+    refused(check("", limit("4m") + publishing), "main", server + 1, server);
+    refused(check("", "location /a {\nrealtime_pubsub room;\n" + limit("4m") + "}"), "main", server + 1,
+            server + 2);
+    refused(check(limit("4m"), publishing + limit("4m")), "main", server + 1, server + 2);
+    passes(check(limit("4m"), publishing + limit("1m")));
+    passes(check(limit("4m"), "location /a { realtime_subscribe room; }"));
+    passes(check(limit("4m"),
+                 "location /a { realtime_pusher websocket; }\nlocation /b { realtime_pusher api; }"));
+    passes(check(limit("4m"), "location /a { realtime_status; }"));
+    passes(check("", publishing)); // also where the default is more than a small zone takes
+    NginxOptions small;
+    small.zone = "main 1m";
+    small.workers = 16;
+    small.server = publishing;
+    passes(testConfiguration(small));
+
+    // The zone of the app that the location names, and those of rules that its channel may match.
+    const std::string zones =
+        "realtime_zone big 64m; realtime_zone tiny 1m; realtime_app large { zone big; } "
+        "realtime_app mixed { zone big; channels small.* { zone tiny; } channels * { } } "
+        "realtime_app rules { zone tiny; channels large.* { zone big; } }\n";
+    const auto with = [&](const std::string& channel) {
+        return "location ~ ^/(?<ch>.*)$ { realtime_publish " + channel + "; }\n";
+    };
+    passes(check(zones + limit("4m"), with("$ch app=large")));
+    refused(check(zones + limit("4m"), with("$ch app=mixed")), "tiny", server + 2, http + 1);
+    passes(check(zones + limit("4m"), with("other app=mixed")));
+    refused(check(zones + limit("4m"), with("small.one app=mixed")), "tiny", server + 2, http + 1);
+    refused(check(zones + limit("4m"), with("$ch app=rules")), "tiny", server + 2, http + 1);
+    refused(check(zones + limit("4m"), with("one app=rules")), "tiny", server + 2, http + 1);
+    passes(check(zones + limit("4m"), with("large.one app=rules")));
+
+    // More than any zone can take.
+    const CommandResult huge = check(limit("8000000m"), publishing);
+    refused(huge, "main", server + 1, http);
+    expectLacks(huge.output, "make the zone");
+    // Places of workers take room, too.
+    refused(check(limit(size + "k"), publishing, 32), "main", server + 1, http);
+}
+
+// It would be the end of all of them: the workers that are there go on.
+TEST(a_reload_with_a_message_size_that_the_zone_cannot_take_changes_nothing)
+{
+    NginxOptions options = endpoints();
+    options.expectedErrors = {"is more than realtime_zone"};
+    Nginx nginx(options);
+    WebSocket socket(nginx.port(), "/sub/room");
+    options.http = "realtime_max_message_size 4m;";
+    nginx.rewrite(options);
+    kill(nginx.master(), SIGHUP);
+    eventually([&] { return nginx.countInErrorLog("is more than realtime_zone") == 1; }, "it says so");
+    publish(nginx, "room", "still here");
+    expectEqual(socket.receiveText(), "still here");
+}
+
 TEST(a_secret_never_shows_in_a_message)
 {
     NginxOptions options;
@@ -537,7 +643,7 @@ TEST(good_configurations_pass)
         list[0].zone = "";        // loaded but unused
         list[1].zone = "main 1m"; // the least
         list[2].http =
-            "realtime_zone other 2m;\n"
+            "realtime_zone other 20m;\n"
             "realtime_broker a { server amqp://h1; server amqps://h2:5671/vhost; tls_ca " +
             ca +
             ";\n"
@@ -549,6 +655,7 @@ TEST(good_configurations_pass)
             "    client_publish on rate=50r/s; }\n"
             "  channels quiet.* { history off; broker off; } }\n"
             "realtime_drain 10s; realtime_max_message_size 1m; realtime_buffer 4m; realtime_ping 0;\n"
+            "realtime_partial 4k; realtime_ping_rate 30r/m;\n"
             "realtime_origins https://a.example https://*.b.example null;\n";
         list[2].server =
             "location ~ ^/pub/(?<ch>[\\w.-]+)$ { realtime_publish $ch app=shop event=$arg_event ack=broker; "

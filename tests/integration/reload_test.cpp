@@ -71,7 +71,7 @@ TEST(what_a_slow_reader_has_not_read_yet_arrives_in_order_and_once)
 {
     auto options = shop();
     options.server =
-        "realtime_buffer 32m;\nrealtime_max_message_size 1m;\nclient_max_body_size 1m;\n" + options.server;
+        "realtime_buffer 32m;\nrealtime_max_message_size 512k;\nclient_max_body_size 1m;\n" + options.server;
     Nginx nginx(options);
     RawWebSocket slow(nginx.port(), "/sub/big", "", 4096);
     constexpr int Messages = 60;

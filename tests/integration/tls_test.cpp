@@ -51,6 +51,38 @@ TEST(a_websocket_works_over_tls)
     eventually([&] { return probe(nginx, "room") == 1; }, "one subscriber is left");
 }
 
+// OpenSSL's client stays until the server ends the session, and says if that was not in order.
+TEST(over_tls_too_the_server_ends_a_connection_at_once)
+{
+    const Nginx nginx(withTls());
+    const std::string request =
+        "GET /ws/room HTTP/1.1\\r\\nHost: localhost\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+        "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n";
+    struct Case {
+        std::string frame, answer;
+    };
+    const std::vector<Case> cases{
+        {R"(\x83\x80\x01\x01\x01\x01)", "\x03\xea"},         // an opcode that there is not
+        {R"(\x81\x81\x01\x01\x01\x01\xfe)", "\x03\xef"},     // no UTF-8
+        {R"(\x88\x82\x01\x01\x01\x01\x02\xe9)", "\x03\xe8"}, // good-bye
+    };
+    for (const Case& one : cases) {
+        for (const std::string& more : {std::string(), std::string(30'000, 'x')}) {
+            const auto result = run({"bash", "-c",
+                                     "printf '" + request + one.frame + more +
+                                         "' | openssl s_client -quiet -ign_eof -connect 127.0.0.1:" +
+                                         std::to_string(nginx.tlsPort())},
+                                    {}, 4s);
+            expectContains(result.output, "HTTP/1.1 101 ");
+            expectContains(result.output, one.answer);
+            expectLacks(result.output, "unexpected eof");
+            expectLacks(result.output, "errno");
+            expectEqual(result.status, 0);
+        }
+    }
+    eventually([&] { return probe(nginx, "room") == 0; }, "none of them is left");
+}
+
 TEST(large_messages_work_over_tls)
 {
     const Nginx nginx(withTls());

@@ -1,6 +1,7 @@
 // WebSocket: handshake, subprotocols, publishing, protocol violations, keep-alive, slow readers, resume.
 #include "support/raw_socket.hpp"
 #include "support/realtime.hpp"
+#include "support/shop.hpp"
 #include "support/websocket.hpp"
 
 #include <thread>
@@ -19,6 +20,11 @@ std::string handshake(const std::string& path, const std::string& headers)
 const std::string Upgrade = "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n";
 const std::string Key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const std::string Version = "Sec-WebSocket-Version: 13\r\n";
+
+std::int64_t connections(const Nginx& nginx)
+{
+    return Json::parse(get(nginx.url("/status?format=json")).body).at("connections").at("websocket").number();
+}
 
 std::string answerTo(const Nginx& nginx, const std::string& request)
 {
@@ -243,13 +249,105 @@ TEST(each_protocol_violation_has_its_close_code)
     eventually([&] { return probe(nginx, "room") == 0; }, "none of them is left");
 }
 
-TEST(after_a_violation_the_connection_ends_even_if_the_client_does_nothing)
+// Of every kind, and without waiting for a client that does nothing. rfc6455_test has the violations of the protocol.
+TEST(a_connection_that_is_failed_is_ended_by_the_server_at_once)
 {
-    const Nginx nginx(endpoints());
-    RawWebSocket client(nginx.port(), "/ws/room");
-    client.send({3, "x"});
-    expectEqual(client.receiveClose(), 1002);
-    client.socket().receiveUntilClosed();
+    auto options = shop();
+    options.http += "realtime_max_message_size 1k;\n";
+    options.server += "location = /slow { realtime_pubsub slow rate=1r/s; }\n";
+    const Nginx nginx(options);
+    struct Case {
+        std::string path;
+        std::string bytes;
+        int code;
+    };
+    const std::vector<Case> cases{
+        {"/ws/room", encode({3, "x"}), 1002},
+        {"/ws/room", encode({Text, "\xff"}), 1007},
+        {"/ws/room", encode({Text, std::string(1025, 'x')}), 1009},
+        {"/sub/room", encode({Text, "not allowed"}), 1008},
+        {"/slow", encode({Text, "1"}) + encode({Text, "2"}), 1008},
+        {"/ws/room", encode({Close, std::string("\x03\xe9", 2)}), 1001},
+        {"/app/" + ShopKey, encode({Binary, "x"}), 1003},
+        {"/app/" + ShopKey, encode({3, "x"}), 1002},
+        {"/app/" + ShopKey, encode({Close, ""}), 1005},
+        {"/app/nobody", "", 4001},
+        {"/app/", "", 4005},
+        {"/app/" + ShopKey + "?protocol=3", "", 4007},
+    };
+    for (const Case& one : cases) {
+        RawWebSocket client(nginx.port(), one.path);
+        // What comes behind it is taken in, so that nothing resets the connection.
+        client.sendBytes(one.bytes + std::string(100'000, 'x'));
+        expectEqual(client.receiveClose(), one.code);
+        expectEqual(client.socket().receiveUntilClosed(4s), "");
+        expect(!client.socket().wasReset(), one.path + " was reset");
+        client.sendBytes("more"); // and it still is
+    }
+    eventually([&] { return connections(nginx) == 0; }, "those that do not end it themselves are gone soon");
+}
+
+TEST(who_is_failed_has_heard_itself_before)
+{
+    auto options = endpoints();
+    options.server += "location = /slow { realtime_pubsub slow rate=3r/s; }\n";
+    const Nginx nginx(options);
+    RawWebSocket fast(nginx.port(), "/slow");
+    std::string bytes;
+    for (int i = 0; i < 5; ++i) {
+        bytes += encode({Text, std::to_string(i)});
+    }
+    fast.sendBytes(bytes);
+    for (int i = 0; i < 3; ++i) {
+        expectEqual(fast.receive().payload, std::to_string(i));
+    }
+    const Frame close = fast.receive();
+    expectEqual(close.opcode, static_cast<unsigned>(Close));
+    expectContains(close.payload, "too many messages");
+}
+
+// Not 'try again'. Where a message could never be stored, `nginx -t` cannot know it: the workers share the spool.
+TEST(a_message_that_can_never_fit_is_too_big_at_every_door)
+{
+    auto options = shop(2);
+    options.zone = "main 64m";
+    options.http += "realtime_max_message_size 1m; client_max_body_size 1m;\n"
+                    "realtime_broker away { server amqp://127.0.0.1:1; spool %DIR%/data/spool max=1m; }\n"
+                    "realtime_app kept { key k; secret s; broker away; channels * { client_publish on; } }\n";
+    options.server += "location ~ ^/kept/pub/(?<ch>.*)$ { realtime_publish $ch app=kept; }\n"
+                      "location ~ ^/kept/ws/(?<ch>.*)$ { realtime_pubsub $ch app=kept; }\n";
+    const Nginx nginx(options);
+    const std::string large(600'000, 'x'); // each has half a megabyte of the spool
+    expectEqual(post(nginx.url("/kept/pub/room"), large).status, 413L);
+    RawWebSocket client(nginx.port(), "/kept/ws/room");
+    client.send({Text, large});
+    expectEqual(client.receiveClose(), 1009);
+    RawWebSocket pusher(nginx.port(), "/app/k");
+    expectContains(next(pusher).payload, "connection_established");
+    pusher.send(
+        {Text, R"({"event":"realtime:publish","data":{"ref":7,"channel":"room","event":"e","data":")" +
+                   large + "\"}}"});
+    expectContains(next(pusher).payload, R"(\"code\":413)");
+    expectEqual(status(nginx, "publish_refused_total"), 0);
+    expectEqual(status(nginx, "publish_invalid_total"), 3);
+}
+
+TEST(a_message_larger_than_the_zone_is_too_big_for_the_pusher_door)
+{
+    auto options = shop();
+    options.zone = "main 1m";
+    options.server =
+        "realtime_max_message_size 1m;\n" + ShopPusherLocation + "location = /status { realtime_status; }\n";
+    const Nginx nginx(options);
+    RawWebSocket pusher(nginx.port(), "/app/" + ShopKey);
+    expectContains(next(pusher).payload, "connection_established");
+    pusher.send(
+        {Text, R"({"event":"realtime:publish","data":{"ref":7,"channel":"room","event":"e","data":")" +
+                   std::string(500'000, 'x') + "\"}}"});
+    expectContains(next(pusher).payload, R"(\"code\":413)");
+    pusher.send(
+        {Text, R"({"event":"realtime:publish","data":{"ref":8,"channel":"room","event":"e","data":"x"}})"});
+    expectContains(next(pusher).payload, "realtime:ack");
 }
 
 TEST(a_violation_in_single_bytes_is_seen_too)

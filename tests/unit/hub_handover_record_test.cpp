@@ -22,6 +22,7 @@ HandoverRecord full()
     record.publishEvent = "said";
     record.deflate = true;
     record.parser = std::string("\x01\x00\xff", 3);
+    record.partialMs = 59'000;
     record.begun = "rest of a frame";
     record.unsent = std::string(100'000, 'u');
     record.authorizeMs = 17;

@@ -192,6 +192,34 @@ TEST(the_largest_record_fits_and_one_byte_more_does_not)
     assert_false(f.log.find("app", "none").has_value());
 }
 
+TEST(data_of_which_it_is_said_that_it_fits_does_so_with_the_longest_of_names)
+{
+    Fixture f;
+    const std::size_t most = f.log.maxDataBytes();
+    const std::string app(MaxAppBytes, 'a'), channel(MaxChannelBytes, 'c');
+    const std::string others(SharedLog::MaxOtherBytes - app.size() - channel.size(), 'o');
+    const std::string data(most, 'x');
+    NewRecord record = makeRecord(channel, data);
+    record.app = app;
+    record.event = std::string_view(others).substr(0, 200);
+    record.contentType = std::string_view(others).substr(200, 255);
+    record.userId = std::string_view(others).substr(455);
+    assert_true(f.log.fits(record));
+    assert_true(f.log.append(record, SharedLog::NoSlot, f.wakes).status == AppendStatus::Appended);
+    assert_in_range(most, f.log.maxRecordBytes() - 1200, f.log.maxRecordBytes());
+
+    // Before there is one.
+    for (const std::size_t size : {SharedLog::MinimumBytes, std::size_t{3} << 20, std::size_t{100} << 20}) {
+        for (const std::uint32_t slots : {1U, 64U}) {
+            const SharedMapping memory(size);
+            const auto log = SharedLog::create(memory.span(), {.slots = slots});
+            assert_int_equal(log.maxDataBytes(), SharedLog::maxDataBytes(size, slots));
+        }
+    }
+    assert_int_equal(SharedLog::maxDataBytes(SharedLog::MinimumBytes - 1, 1), 0);
+    assert_in_range(SharedLog::maxDataBytes(std::size_t{1} << 42, 64), (1ULL << 32) - 2000, 1ULL << 32);
+}
+
 TEST(a_part_that_is_too_long_is_refused)
 {
     Fixture f;

@@ -247,7 +247,16 @@ TEST(a_bad_publish_keeps_its_ref_for_the_error)
         refused(text, Kind::Publish);
         assert_text_equal(parseClientMessage(text).ref, "\"r1\"");
     }
-    for (const std::string_view ref : {"null", "true", "[1]", "{}"}) {
+    const std::string longest = '"' + std::string(253, 'r') + '"'; // it may have to be kept for long
+    assert_text_equal(
+        accepted(R"({"event":"realtime:publish","data":{"channel":"a","event":"e","ref":)" + longest + "}}",
+                 Kind::Publish)
+            .ref,
+        longest);
+    const std::string tooLong = '"' + std::string(254, 'r') + '"';
+    for (const std::string_view ref :
+         {std::string_view("null"), std::string_view("true"), std::string_view("[1]"), std::string_view("{}"),
+          std::string_view(tooLong)}) {
         const std::string text = R"({"event":"realtime:publish","data":{"channel":"a","event":"e","ref":)" +
                                  std::string(ref) + "}}";
         refused(text, Kind::Publish);

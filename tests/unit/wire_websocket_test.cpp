@@ -504,6 +504,103 @@ TEST(a_promised_length_takes_no_memory)
     assert_true(parser.serialise().size() < 64);
 }
 
+TEST(what_is_half_received_is_counted_and_told_from_what_follows)
+{
+    Recorder recorder;
+    FrameParser parser;
+    const auto feed = [&](std::string bytes) {
+        assert_false(parser.feed(bytes, Roomy, recorder).has_value());
+    };
+    assert_int_equal(parser.heldBytes(), 0);
+    const std::string one = frame(Text, std::string(1000, 'a'));
+    feed(one);
+    assert_int_equal(parser.begun(), 0);
+    for (std::size_t i = 0; i + 1 < one.size(); ++i) { // however many pieces: it is one
+        feed(one.substr(i, 1));
+        assert_int_equal(parser.begun(), 1);
+    }
+    assert_in_range(parser.heldBytes(), 1000, 2000);
+    feed(one.substr(one.size() - 1) + one.substr(0, 3)); // never at rest, and yet another
+    assert_int_equal(parser.begun(), 2);
+    assert_in_range(parser.heldBytes(), 1, 500);
+    feed(one.substr(3));
+    assert_true(parser.idle());
+    assert_int_equal(parser.heldBytes(), 0);
+
+    // Control frames within a message are of the message.
+    feed(frame(Text, "x", More));
+    feed(frame(Ping, "p").substr(0, 4));
+    feed(frame(Ping, "p").substr(4) + frame(Continuation, "y", More));
+    assert_int_equal(parser.begun(), 3);
+}
+
+TEST(memory_grows_with_the_message_and_not_past_its_end)
+{
+    Recorder recorder;
+    FrameParser parser;
+    const std::string large = frame(Binary, std::string(1'000'000, '\xfe'));
+    std::size_t growths = 0;
+    std::size_t held = 0;
+    for (std::size_t at = 0; at + 1000 < large.size(); at += 1000) {
+        std::string piece = large.substr(at, 1000);
+        assert_false(parser.feed(piece, Roomy, recorder).has_value());
+        growths += parser.heldBytes() != held ? 1 : 0;
+        held = parser.heldBytes();
+        assert_in_range(held, at, 2 * at + 3000);
+    }
+    assert_in_range(held, 1'000'000, 1'001'000);
+    assert_in_range(growths, 5, 15);
+
+    // Also behind half a control frame, whatever that has left behind.
+    FrameParser fragments;
+    std::string begin = frame(Binary, "a", More) + frame(Ping, "ping").substr(0, 8);
+    std::string rest = frame(Ping, "ping").substr(8);
+    assert_false(fragments.feed(begin, Roomy, recorder).has_value());
+    assert_false(fragments.feed(rest, Roomy, recorder).has_value());
+    growths = held = 0;
+    for (int i = 0; i < 10'000; ++i) {
+        std::string piece = frame(Continuation, "a", More);
+        assert_false(fragments.feed(piece, Roomy, recorder).has_value());
+        growths += fragments.heldBytes() != held ? 1 : 0;
+        held = fragments.heldBytes();
+    }
+    assert_in_range(growths, 5, 20);
+}
+
+TEST(a_handler_may_stop_the_parser_for_good)
+{
+    struct Stopper final : FrameHandler {
+        FrameParser* parser = nullptr;
+        int calls = 0;
+        Next stop()
+        {
+            ++calls;
+            parser->stop();
+            return Next::Continue;
+        }
+        Next message(Opcode, std::string_view) override { return stop(); }
+        Next ping(std::string_view) override { return stop(); }
+        Next pong(std::string_view) override { return stop(); }
+        void close(std::uint16_t, std::string_view) override { stop(); }
+    };
+    for (const std::string& first :
+         {frame(Text, "x"), frame(Ping, "x"), frame(Text, "x", More) + frame(Ping, "y"), frame(Close, "")}) {
+        for (std::size_t cut = 0; cut <= first.size(); ++cut) {
+            FrameParser parser;
+            Stopper stopper;
+            stopper.parser = &parser;
+            std::string begin = first.substr(0, cut);
+            std::string rest = first.substr(cut) + frame(Text, "late") + frame(3, "");
+            assert_false(parser.feed(begin, Roomy, stopper).has_value());
+            assert_false(parser.feed(rest, Roomy, stopper).has_value());
+            assert_int_equal(stopper.calls, 1);
+            assert_true(parser.finished());
+            assert_true(parser.idle());
+            assert_int_equal(parser.heldBytes(), 0);
+        }
+    }
+}
+
 TEST(a_half_received_message_is_refused_where_the_limit_is_lower)
 {
     Recorder recorder;

@@ -16,6 +16,12 @@ namespace realtime {
 
 static_assert(std::is_standard_layout_v<LocConf>, "the table uses offsetof()");
 
+namespace {
+
+constexpr double UnsetRate = -1;
+
+} // namespace
+
 MainConf* mainConf(ngx_cycle_t* cycle)
 {
     return static_cast<MainConf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_realtime_module));
@@ -80,6 +86,7 @@ char* initMainConf(ngx_conf_t*, void* data)
 {
     auto& conf = *static_cast<MainConf*>(data);
     ngx_conf_init_msec_value(conf.drain, 30000);
+    ngx_conf_init_size_value(conf.partialBytes, std::size_t{64} * 1024 * 1024);
     return NGX_CONF_OK;
 }
 
@@ -90,6 +97,7 @@ void* createLocConf(ngx_conf_t* cf)
         conf.maxMessageBytes = NGX_CONF_UNSET_SIZE;
         conf.bufferBytes = NGX_CONF_UNSET_SIZE;
         conf.ping = NGX_CONF_UNSET_MSEC;
+        conf.pingRate = UnsetRate;
         conf.timeout = NGX_CONF_UNSET_MSEC;
         conf.deflate = NGX_CONF_UNSET;
         conf.echo = true;
@@ -102,9 +110,15 @@ char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child)
     auto& prev = *static_cast<LocConf*>(parent);
     auto& conf = *static_cast<LocConf*>(child);
 
+    if (conf.maxMessageBytes == NGX_CONF_UNSET_SIZE) {
+        conf.maxMessagePlace = prev.maxMessagePlace;
+    }
     ngx_conf_merge_size_value(conf.maxMessageBytes, prev.maxMessageBytes, std::size_t{64} * 1024);
     ngx_conf_merge_size_value(conf.bufferBytes, prev.bufferBytes, std::size_t{1024} * 1024);
     ngx_conf_merge_msec_value(conf.ping, prev.ping, 25000);
+    if (conf.pingRate == UnsetRate) {
+        conf.pingRate = prev.pingRate == UnsetRate ? 10 : prev.pingRate;
+    }
     ngx_conf_merge_msec_value(conf.timeout, prev.timeout, 60000);
     ngx_conf_merge_value(conf.deflate, prev.deflate, 0);
     if (conf.origins == nullptr) {
@@ -151,12 +165,14 @@ char* originsDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
     });
 }
 
-char* messageSizeDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
+char* messageSizeDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* data)
 {
-    char* result = ngx_conf_set_size_slot(cf, cmd, conf);
-    if (result == NGX_CONF_OK && static_cast<LocConf*>(conf)->maxMessageBytes == 0) {
+    auto& conf = *static_cast<LocConf*>(data);
+    char* result = ngx_conf_set_size_slot(cf, cmd, data);
+    if (result == NGX_CONF_OK && conf.maxMessageBytes == 0) {
         return const_cast<char*>("must be greater than zero");
     }
+    conf.maxMessagePlace = placeOf(cf);
     return result;
 }
 
@@ -165,6 +181,33 @@ char* keepAliveDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
 {
     static_cast<LocConf*>(conf)->keepAlivePlace = placeOf(cf);
     return ngx_conf_set_msec_slot(cf, cmd, conf);
+}
+
+char* pingRateDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    auto& conf = *static_cast<LocConf*>(data);
+    if (conf.pingRate != UnsetRate) {
+        return const_cast<char*>("is duplicate");
+    }
+    return reading(cf, [&] {
+        const std::string_view text = view(argumentsOf(cf)[1]);
+        const auto rate = parseRate(text);
+        if (!rate) {
+            throw ConfError("invalid rate " + inQuotes(text) +
+                            ", realtime_ping_rate: such as 10r/s or 30r/m");
+        }
+        conf.pingRate = rate->perSecond;
+    });
+}
+
+char* partialDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
+{
+    constexpr std::uint64_t Least = 4096;
+    auto& conf = *static_cast<MainConf*>(data);
+    if (conf.partialBytes != NGX_CONF_UNSET_SIZE) {
+        return const_cast<char*>("is duplicate");
+    }
+    return reading(cf, [&] { conf.partialBytes = parseSize(view(argumentsOf(cf)[1]), Least); });
 }
 
 char* bufferDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
@@ -236,6 +279,14 @@ std::span<const ngx_command_t> httpCommands()
       0,
       nullptr },
 
+    // realtime_partial SIZE                        http                      64m   half messages of a worker
+    { ngx_string("realtime_partial"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      partialDirective,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      nullptr },
+
     { ngx_string("realtime_publish"),
       NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       publishDirective,
@@ -294,6 +345,14 @@ std::span<const ngx_command_t> httpCommands()
       keepAliveDirective,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(LocConf, ping),
+      nullptr },
+
+    // realtime_ping_rate RATE                      http, server, location    10r/s pings of a client that are all answered
+    { ngx_string("realtime_ping_rate"),
+      Everywhere|NGX_CONF_TAKE1,
+      pingRateDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       nullptr },
 
     // realtime_timeout TIME                        http, server, location    60s

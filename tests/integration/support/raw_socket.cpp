@@ -62,6 +62,7 @@ bool RawSocket::receiveMore(Clock::time_point deadline)
     char bytes[16384];
     const auto got = recv(fd_, bytes, sizeof(bytes), 0);
     if (got <= 0) {
+        reset_ = got < 0;
         return false;
     }
     buffer_.append(bytes, static_cast<std::size_t>(got));

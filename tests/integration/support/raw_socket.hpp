@@ -28,6 +28,7 @@ public:
                              std::chrono::milliseconds patience = Patience); // end included
     std::string receiveBytes(std::size_t count, std::chrono::milliseconds patience = Patience);
     std::string receiveUntilClosed(std::chrono::milliseconds patience = Patience); // throws if it stays open
+    bool wasReset() const { return reset_; }                                       // when it was closed
     bool pending() const; // something to receive, be it the end
     std::uint16_t clientPort() const;
 
@@ -36,6 +37,7 @@ private:
     void receiveMoreOrThrow(Clock::time_point deadline);
     int fd_;
     std::string buffer_;
+    bool reset_ = false;
 };
 
 struct Frame {
