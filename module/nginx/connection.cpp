@@ -3,6 +3,7 @@
 #include "nginx/guard.hpp"
 #include "nginx/handover.hpp"
 #include "nginx/request_context.hpp"
+#include "nginx/stream_head.hpp"
 #include "nginx/worker.hpp"
 #include "node/pusher_channels.hpp"
 
@@ -14,7 +15,8 @@ namespace realtime {
 
 namespace {
 
-constexpr int MaxWriteVector = 64; // frames a writev()
+constexpr int MaxWriteVector = 64;       // frames a writev()
+constexpr ngx_msec_t SharedCheck = 1000; // is the request still in use?
 
 Connection& connectionOf(ngx_event_t* event)
 {
@@ -22,7 +24,7 @@ Connection& connectionOf(ngx_event_t* event)
 }
 
 // Does some module want to hear of the request's end? Its own pool's cleanups and its http cleanups tell.
-bool requestIsNeeded(const ngx_http_request_t* r)
+bool requestIsAwaited(const ngx_http_request_t* r)
 {
     for (const ngx_http_cleanup_t* one = r->cleanup; one != nullptr; one = one->next) {
         if (one->handler != nullptr) {
@@ -35,6 +37,31 @@ bool requestIsNeeded(const ngx_http_request_t* r)
         }
     }
     return false;
+}
+
+const ngx_http_core_loc_conf_t& coreConf(ngx_http_request_t* r)
+{
+    return *static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(r, ngx_http_core_module));
+}
+
+// Is somebody at work on the request, or will be: subrequests, which nginx runs through it, threads, a post_action, or
+// whoever else holds a reference to it?
+bool requestIsInUse(ngx_http_request_t* r)
+{
+    const ngx_connection_t* c = r->connection;
+    return r->count != 1 || r->blocked != 0 || r->aio || r->posted_requests != nullptr || c->data != r ||
+           r->postponed != nullptr || r->buffered != 0 || r->out != nullptr || c->buffered != 0 ||
+           coreConf(r).post_action.data != nullptr;
+}
+
+// Our reference to the request, and all that is still at work on it. The caller has let go of it.
+void endRequest(ngx_http_request_t* r)
+{
+    ngx_connection_t* c = r->connection;
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+    ngx_http_finalize_request(r, NGX_ERROR);
+    ngx_http_run_posted_requests(c);
 }
 
 } // namespace
@@ -54,8 +81,13 @@ Connection::Connection(Encoding encoding, Endpoint& endpoint, Gauge gauge, ngx_c
 Connection::~Connection()
 {
     Connection::leaveHub(); // what the subclass has not left
-    if (!owned_) {
-        return; // the content handler has failed, and nginx ends the request
+    if (!owned_) {          // nginx ends the request, which knows it no more
+        for (ngx_http_cleanup_t* one = request_->cleanup; one != nullptr; one = one->next) {
+            if (one->data == this) {
+                one->handler = nullptr;
+            }
+        }
+        return;
     }
     ngx_connection_t* c = connection_;
     if (request_ != nullptr) {
@@ -82,60 +114,149 @@ Connection::~Connection()
 // a reference held, and the rest happens at the end of this turn of the event loop.
 ngx_int_t Connection::detachAtTurnEnd(std::unique_ptr<Connection> connection)
 {
-    ngx_connection_t* c = connection->connection_;
     ngx_http_request_t* r = connection->request_;
-    connection->owned_ = true;
-    r->main->count++;
-    // c->data stays the request until then: nginx runs posted requests through it.
+    ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
+    if (cleanup == nullptr) {
+        return NGX_ERROR;
+    }
+    if (r->discard_body) { // whatever comes is discarded from now on
+        r->discard_body = 0;
+        r->count--;
+    }
+    r->count++;
+    r->read_event_handler = ngx_http_test_reading; // notices a client that leaves
+    r->write_event_handler = openingHandler;
+    ngx_post_event(r->connection->write, &ngx_posted_events);
+    cleanup->handler = requestEnds;
+    cleanup->data = connection.get();
     contextOf(r).outlet = connection.release();
-    c->read->handler = detachHandler;
-    c->write->handler = detachHandler;
-    ngx_post_event(c->read, &ngx_posted_events);
     return NGX_DONE;
 }
 
-void Connection::detachHandler(ngx_event_t* event)
+void Connection::openingHandler(ngx_http_request_t* r)
 {
-    auto* c = static_cast<ngx_connection_t*>(event->data);
-    auto* r = static_cast<ngx_http_request_t*>(c->data);
     auto& self = outletOf<Connection>(r);
-    if (!guardVoid(c->log, [&] { self.detach(); })) {
+    if (!guardVoid(r->connection->log, [&] { self.proceed(); })) {
         self.destroy();
     }
 }
 
-void Connection::detach()
+// A cleanup handler of the request.
+void Connection::requestEnds(void* self)
+{
+    auto* connection = static_cast<Connection*>(self);
+    ngx_http_request_t* r = connection->request_;
+    r->read_event_handler = ngx_http_block_reading; // a thread that is at work on it may keep it for a while
+    r->write_event_handler = ngx_http_request_empty_handler;
+    delete connection;
+}
+
+// From the one stage to the next, as far as it goes now.
+void Connection::proceed()
+{
+    ngx_http_request_t* r = request_;
+    const bool opening = !attached_;
+    if (opening) {
+        const Head head = sendHead();
+        headWaits_ = head == Head::Waits;
+        if (head == Head::Broken) {
+            destroy();
+        }
+        if (head != Head::Out) {
+            return;
+        }
+    }
+    std::string rest;
+    if (opening) {
+        rest.assign(reinterpret_cast<char*>(r->header_in->pos),
+                    static_cast<std::size_t>(r->header_in->last - r->header_in->pos));
+    }
+    if (requestIsInUse(r)) {
+        share();
+    } else {
+        releaseRequest();
+        takeOver();
+    }
+    if (opening) {
+        onAttached(std::move(rest));
+    } else {
+        flush();
+    }
+}
+
+Connection::Head Connection::sendHead()
 {
     ngx_http_request_t* r = request_;
     ngx_connection_t* c = connection_;
-
-    if (r->out != nullptr || c->buffered != 0) { // the header itself waits for the socket
-        if (ngx_http_output_filter(r, nullptr) == NGX_ERROR || c->error) {
-            destroy();
-            return;
-        }
-        if (r->out != nullptr || c->buffered != 0) {
-            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-                destroy();
-            }
-            return;
-        }
+    const ngx_http_core_loc_conf_t& core = coreConf(r);
+    if (c->write->timedout) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT, "client timed out");
+        c->timedout = 1;
+        return Head::Broken;
     }
-
+    if (writeStream(r, nullptr) == NGX_ERROR || c->error) {
+        return Head::Broken;
+    }
+    if (c->data != r ||
+        r->postponed != nullptr) { // what a subrequest says comes first; its end is the next event
+        return Head::Waits;
+    }
+    if (r->out != nullptr || c->buffered != 0) {
+        if (!c->write->delayed) {
+            ngx_add_timer(c->write, core.send_timeout);
+        }
+        return ngx_handle_write_event(c->write, core.send_lowat) == NGX_OK ? Head::Waits : Head::Broken;
+    }
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+    c->write->delayed = 0;
     // Events go out as they come: without this, one would wait until the client has acknowledged the one before, and
     // a client that only listens takes its time (up to 40 ms on Linux) for that.
-    auto* core =
-        static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(r, ngx_http_core_module));
-    if (core->tcp_nodelay && ngx_tcp_nodelay(c) != NGX_OK) {
-        destroy();
+    return core.tcp_nodelay && ngx_tcp_nodelay(c) != NGX_OK ? Head::Broken : Head::Out;
+}
+
+// The socket is ours, but its events still come through the request. Nobody tells when the last background subrequest
+// has ended: so it looks from time to time.
+void Connection::share()
+{
+    ngx_connection_t* c = connection_;
+    attached_ = true;
+    request_->read_event_handler = sharedReadHandler;
+    c->write->timedout = 0;
+    ngx_add_timer(c->write, SharedCheck);
+    if (ngx_exiting && !leaving()) {
+        shutdownSeen_ = true;
+        setLeaving();
+        Worker::current()->drainLater(*this);
+    }
+}
+
+void Connection::sharedReadHandler(ngx_http_request_t* r)
+{
+    auto& self = outletOf<Connection>(r);
+    guardVoid(r->connection->log, [&] { self.onReadable(); });
+}
+
+void Connection::releaseRequest()
+{
+    ngx_http_request_t* r = request_;
+    ngx_connection_t* c = connection_;
+    owned_ = true;
+    for (ngx_http_cleanup_t* one = r->cleanup; one != nullptr; one = one->next) {
+        one->handler = one->data == this ? nullptr : one->handler;
+    }
+    c->destroyed = 1; // the request only: whoever has called its handlers, touches it no more
+    if (requestIsAwaited(r)) {
         return;
     }
-
-    std::string rest(reinterpret_cast<char*>(r->header_in->pos),
-                     static_cast<std::size_t>(r->header_in->last - r->header_in->pos));
-    releaseRequest();
-    takeOver();
-    onAttached(std::move(rest));
+    ngx_http_free_request(r, 0);
+    request_ = nullptr;
+    if (c->ssl == nullptr) {
+        shrink();
+    } else if (c->buffer != nullptr && ngx_pfree(c->pool, c->buffer->start) == NGX_OK) {
+        c->buffer->pos = nullptr;
+    }
 }
 
 void Connection::takeOver()
@@ -144,27 +265,17 @@ void Connection::takeOver()
     c->data = this;
     c->read->handler = readHandler;
     c->write->handler = writeHandler;
+    for (ngx_event_t* event : {c->read, c->write}) {
+        if (event->timer_set) {
+            ngx_del_timer(event);
+        }
+        event->timedout = 0;
+    }
     c->idle = 1; // on shutdown nginx calls the read handler
     attached_ = true;
     if (ngx_exiting) { // it has called those that there were
         c->close = 1;
         ngx_post_event(c->read, &ngx_posted_events);
-    }
-}
-
-void Connection::releaseRequest()
-{
-    ngx_connection_t* c = connection_;
-    if (requestIsNeeded(request_)) {
-        return;
-    }
-    ngx_http_free_request(request_, 0);
-    request_ = nullptr;
-    c->destroyed = 0; // of the request only
-    if (c->ssl == nullptr) {
-        shrink();
-    } else if (c->buffer != nullptr && ngx_pfree(c->pool, c->buffer->start) == NGX_OK) {
-        c->buffer->pos = nullptr;
     }
 }
 
@@ -296,6 +407,9 @@ void Connection::queue(const FramePtr& frame, std::size_t offset)
 void Connection::flush()
 {
     if (!attached_ || state_ >= State::Lingering) {
+        if (headWaits_ && overfull()) {
+            fail();
+        }
         return;
     }
     if (connection_->write->ready && !writeOut()) {
@@ -429,17 +543,34 @@ void Connection::onWritten()
 
 // --- ending -----------------------------------------------------------------------------------------------------
 
-void Connection::checkBuffer()
+void Connection::destroy()
 {
-    if (state_ != State::Open || queue_->cost() <= endpoint().conf->bufferBytes) {
-        return;
+    ngx_http_request_t* r = owned_ ? nullptr : request_;
+    delete this;
+    if (r != nullptr) {
+        endRequest(r);
+    }
+}
+
+// Says so as well: whoever asks closes it.
+bool Connection::overfull()
+{
+    const std::size_t cost = queue_ != nullptr ? queue_->cost() : waitingBytes();
+    if (state_ != State::Open || cost <= endpoint().conf->bufferBytes) {
+        return false;
     }
     ngx_log_error(NGX_LOG_INFO, connection_->log, 0,
-                  "realtime: subscriber does not read, %uz bytes wait and take %uz: closed", queue_->bytes,
-                  queue_->cost());
+                  "realtime: subscriber does not read, %uz bytes wait and take %uz: closed", waitingBytes(), cost);
     Worker::current()->counters().add(Counter::SlowClosed);
-    dropQueue();
-    closeAtOnce(farewell(Why::Slow));
+    return true;
+}
+
+void Connection::checkBuffer()
+{
+    if (overfull()) {
+        dropQueue();
+        closeAtOnce(farewell(Why::Slow));
+    }
 }
 
 // Forgets what has not begun to go out.

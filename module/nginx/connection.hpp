@@ -6,6 +6,10 @@
 // another module still needs the request (it left a cleanup handler there, as limit_conn does), the request is kept
 // until the end.
 //
+// Three stages. The head is on its way: the request is nginx's, and owns this object. Shared: the head is out and the
+// socket is ours, but somebody is still at work on the request (a mirror's subrequest, say), so that it stays nginx's
+// and goes on owning this object. Detached: nobody else is, and the object owns itself and the connection.
+//
 // Memory     waiting frames are shared; past `realtime_buffer` of them, with what keeping them takes, the connection
 //            is closed.
 // Closing    TCP is ended by the server (RFC 6455 7.1.1): once the last words are out it sends its FIN, and reads on for a
@@ -35,8 +39,8 @@ public:
     // Gives a descriptor its place in nginx's tables. Null, and closed, if there is none.
     static ngx_connection_t* openDescriptor(int fd, Endpoint& endpoint);
 
-    // For a content handler, after the header was sent: returns what the handler is to return. From now on the
-    // object owns itself; onAttached() is called when it has the connection.
+    // For a content handler, after the header was sent: returns what the handler is to return. onAttached() is called
+    // when the header is out and the socket is the object's.
     static ngx_int_t detachAtTurnEnd(std::unique_ptr<Connection> connection);
 
     void enqueue(const FramePtr& frame, std::uint32_t events) override;
@@ -109,8 +113,8 @@ protected:
     void closeAtOnce(const FramePtr& farewell);
     // Ends the connection once what waits has been handed to the socket, which may take CloseWait.
     void endSoon();
-    // Destroys it now. Not while the hub is at work.
-    void destroy() { delete this; }
+    // Destroys it now, and ends the connection. Not while the hub is at work.
+    void destroy();
 
     // It has published something that it is to hear itself, before any good-bye. Of a FramedConnection; where there is
     // room for it.
@@ -143,8 +147,14 @@ private:
 
     static void readHandler(ngx_event_t* event);
     static void writeHandler(ngx_event_t* event);
-    static void detachHandler(ngx_event_t* event);
-    void detach();
+    enum class Head : std::uint8_t { Out, Waits, Broken };
+
+    static void openingHandler(ngx_http_request_t* r);
+    static void sharedReadHandler(ngx_http_request_t* r);
+    static void requestEnds(void* self);
+    void proceed();
+    Head sendHead();
+    void share();
     void releaseRequest();
     void takeOver(); // the socket's events
     void shrink();
@@ -162,6 +172,7 @@ private:
     void dropQueue();
     void onWritten();
     void fail();
+    bool overfull();
     void checkBuffer();
 
     ngx_connection_t* connection_;
@@ -169,8 +180,9 @@ private:
     std::unique_ptr<Queue> queue_;
     FramePtr next_; // one frame that waits for this turn's flush: no Queue for the usual case
     State state_ = State::Open;
-    bool owned_ = false;    // it ends the connection when it dies
-    bool attached_ = false; // the socket is its own
+    bool headWaits_ = false; // for the socket, which may never take it
+    bool owned_ = false;     // it ends the connection when it dies; else the request owns it
+    bool attached_ = false;  // the socket is its own
     bool shutdownSeen_ = false;
     bool gap_ = false; // it has missed something and cannot be told but by closing
     bool echoDue_ = false;

@@ -5,6 +5,7 @@
 #include "nginx/response.hpp"
 #include "nginx/status_feed.hpp"
 #include "nginx/str.hpp"
+#include "nginx/stream_head.hpp"
 #include "nginx/subscribe.hpp"
 #include "nginx/worker.hpp"
 
@@ -41,20 +42,6 @@ FramePtr startingPoint(const Subscriber& subscriber)
     text.append(positionOf(subscriber));
     text.append("\n\n");
     return encodeForStream(subscriber.encoding(), text);
-}
-
-void setStreamHeaders(ngx_http_request_t* r)
-{
-    r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_type = ngx_string("text/event-stream");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_length_n = -1;
-#if (NGX_HTTP_GZIP)
-    r->gzip_tested = 1; // a compressor would hold events back
-    r->gzip_ok = 0;
-#endif
-    addHeader(r, "Cache-Control", "no-store");
-    addHeader(r, "X-Accel-Buffering", "no"); // for an nginx in front of this one
 }
 
 // --- HTTP/1.x ---------------------------------------------------------------------------------------------------
@@ -128,14 +115,9 @@ ngx_int_t openDetached(ngx_http_request_t* r, const LocConf& conf, const Begin& 
     if (auto refused = begin(*stream)) {
         return *refused;
     }
-    setStreamHeaders(r);
-    r->keepalive = 0;
-    ngx_int_t rc = ngx_http_send_header(r);
-    if (rc == NGX_ERROR || rc > NGX_OK) {
-        return rc;
-    }
-    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
-        return NGX_ERROR;
+    setEventStreamHeaders(r);
+    if (auto answered = sendStreamHead(r)) {
+        return *answered;
     }
     return Connection::detachAtTurnEnd(std::move(stream));
 }
@@ -201,7 +183,7 @@ public:
     }
     void timeoutDue() override { end(NGX_HTTP_CLOSE); }
     void closeWaitOver() override { end(NGX_HTTP_CLOSE); }
-    void askToReconnect() override { end(ngx_http_send_special(request_, NGX_HTTP_LAST)); }
+    void askToReconnect() override { end(endStream(request_)); }
     void processEnds() override { end(NGX_HTTP_CLOSE); }
     void finish() override
     {
@@ -244,7 +226,7 @@ private:
         inFlight_.insert(inFlight_.end(), waiting_.begin(), waiting_.end());
         waiting_.clear();
 
-        ngx_int_t rc = ngx_http_output_filter(request_, out);
+        ngx_int_t rc = writeStream(request_, out);
         ngx_chain_update_chains(request_->pool, &free_, &busy_, &out, &ngx_http_realtime_module);
         releaseSent();
         return rc;
@@ -291,10 +273,9 @@ ngx_int_t openThroughFilters(ngx_http_request_t* r, const LocConf& conf, const B
     if (auto refused = begin(*stream)) {
         return *refused;
     }
-    setStreamHeaders(r);
-    ngx_int_t rc = ngx_http_send_header(r);
-    if (rc == NGX_ERROR || rc > NGX_OK) {
-        return rc;
+    setEventStreamHeaders(r);
+    if (auto answered = sendStreamHead(r)) {
+        return *answered;
     }
     r->main->count++;
     stream->start();
@@ -309,6 +290,17 @@ ngx_int_t open(ngx_http_request_t* r, const LocConf& conf, const Begin& begin)
 }
 
 } // namespace
+
+void setEventStreamHeaders(ngx_http_request_t* r)
+{
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_type = ngx_string("text/event-stream");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = nullptr;
+    r->headers_out.content_length_n = -1;
+    addHeader(r, "Cache-Control", "no-store");
+    addHeader(r, "X-Accel-Buffering", "no"); // for an nginx in front of this one
+}
 
 ngx_int_t openEventStream(ngx_http_request_t* r, const SubscribeRequest& request)
 {

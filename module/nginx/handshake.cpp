@@ -3,11 +3,22 @@
 #include "nginx/conf.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
+#include "nginx/stream_head.hpp"
 
 #include "wire/accept.hpp"
 #include "wire/websocket.hpp"
 
 namespace realtime {
+
+namespace {
+
+bool hasBody(const ngx_http_request_t* r)
+{
+    const ngx_table_elt_t* length = r->headers_in.content_length;
+    return r->headers_in.chunked || (length != nullptr && view(length->value) != "0");
+}
+
+} // namespace
 
 bool wantsWebSocket(ngx_http_request_t* r)
 {
@@ -29,6 +40,9 @@ Handshake checkHandshake(ngx_http_request_t* r)
             respondError(r, NGX_HTTP_BAD_REQUEST, "a WebSocket needs HTTP/1.1 and \"Connection: upgrade\""),
             {}};
     }
+    if (hasBody(r)) { // what is not here yet would be taken for frames
+        return {respondError(r, NGX_HTTP_BAD_REQUEST, "a WebSocket handshake has no body"), {}};
+    }
     // Version and key may stand there once (RFC 6455 11.3): several are a list, which neither is.
     if (joinedHeader(r, "sec-websocket-version") != "13") {
         return {refuseUpgrade(r), {}};
@@ -46,8 +60,8 @@ Handshake checkHandshake(ngx_http_request_t* r)
     return {std::nullopt, *extension};
 }
 
-ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol,
-                                 std::string_view extension)
+std::optional<ngx_int_t> sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol,
+                                                std::string_view extension)
 {
     std::string accept = ws::acceptKey(requestHeader(r, "sec-websocket-key"));
     addHeader(r, "Upgrade", "websocket");
@@ -61,9 +75,7 @@ ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprot
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS; // the header filter adds Connection: upgrade
     r->headers_out.status_line = ngx_string("101 Switching Protocols"); // nginx has no words for it
     r->headers_out.content_length_n = -1;
-    r->keepalive = 0;
-    r->header_only = 1; // nothing follows as far as the filters know: the header goes out at once
-    return ngx_http_send_header(r);
+    return sendStreamHead(r);
 }
 
 } // namespace realtime

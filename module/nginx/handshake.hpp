@@ -20,8 +20,8 @@ struct Handshake {
 };
 Handshake checkHandshake(ngx_http_request_t* r);
 
-// 101. `subprotocol`: empty, or one of those that were offered. Returns what ngx_http_send_header() did.
-ngx_int_t sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol,
-                                 std::string_view extension);
+// 101. `subprotocol`: empty, or one of those that were offered. Returns what sendStreamHead() does.
+std::optional<ngx_int_t> sendSwitchingProtocols(ngx_http_request_t* r, std::string_view subprotocol,
+                                                std::string_view extension);
 
 } // namespace realtime

@@ -16,5 +16,8 @@ __attribute__((visibility("default"))) char *ngx_module_names[] = {
 };
 
 __attribute__((visibility("default"))) char *ngx_module_order[] = {
+    "ngx_http_realtime_module",
+    /* The first of the filters that alter responses: ours is below all of them, see stream_head.hpp. */
+    "ngx_http_range_header_filter_module",
     NULL
 };

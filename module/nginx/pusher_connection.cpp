@@ -922,9 +922,8 @@ ngx_int_t openPusher(ngx_http_request_t* r)
     auto refusal = findRefusal(r, key, app);
     auto connection = std::make_unique<PusherConnection>(worker.endpointOf(conf), r, refusal ? nullptr : app,
                                                          !handshake.extension.empty());
-    rc = sendSwitchingProtocols(r, subprotocolOf(r), handshake.extension);
-    if (rc == NGX_ERROR || rc > NGX_OK) {
-        return rc;
+    if (auto answered = sendSwitchingProtocols(r, subprotocolOf(r), handshake.extension)) {
+        return *answered;
     }
     if (refusal) {
         ngx_str_t message = borrow(refusal->message);

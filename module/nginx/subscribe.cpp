@@ -7,6 +7,7 @@
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
+#include "nginx/stream_head.hpp"
 #include "nginx/worker.hpp"
 
 #include "wire/accept.hpp"
@@ -15,13 +16,25 @@ namespace realtime {
 
 namespace {
 
+// As a GET would be answered, without its body: there is nothing to wait for.
+ngx_int_t answerHead(ngx_http_request_t* r)
+{
+    if (acceptsEventStream(requestHeader(r, "accept"))) {
+        setEventStreamHeaders(r);
+        return sendStreamHead(r).value_or(NGX_OK);
+    }
+    addHeader(r, "Cache-Control", "no-store");
+    return respond(r, NGX_HTTP_OK, "application/json", "[]");
+}
+
 ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
 {
     const LocConf& conf = locConf(r);
     if (auto answered = checkOrigin(r, conf, methods)) {
         return *answered;
     }
-    if (r->method != NGX_HTTP_GET || r != r->main) {
+    // Nobody waits for what a subrequest or a post_action gets.
+    if ((r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) == 0 || r != r->main || r->post_action) {
         return refuseMethod(r, methods);
     }
     ngx_int_t rc = ngx_http_discard_request_body(r);
@@ -44,6 +57,9 @@ ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
         return respondError(r, NGX_HTTP_BAD_REQUEST, "\"since\" is earliest, latest, or ids of events");
     }
     request.since = *since;
+    if (r->method == NGX_HTTP_HEAD) {
+        return answerHead(r);
+    }
 
     if (wantsWebSocket(r)) {
         return openWebSocket(r, request);
@@ -99,7 +115,7 @@ std::string positionOf(const Subscriber& subscriber)
 ngx_int_t subscribeHandler(ngx_http_request_t* r)
 {
     return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                            [&] { return subscribe(r, "GET, OPTIONS"); });
+                            [&] { return subscribe(r, "GET, HEAD, OPTIONS"); });
 }
 
 ngx_int_t pubsubHandler(ngx_http_request_t* r)
@@ -108,7 +124,7 @@ ngx_int_t pubsubHandler(ngx_http_request_t* r)
         return publishHandler(r);
     }
     return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                            [&] { return subscribe(r, "GET, POST, PUT, OPTIONS"); });
+                            [&] { return subscribe(r, "GET, HEAD, POST, PUT, OPTIONS"); });
 }
 
 } // namespace realtime

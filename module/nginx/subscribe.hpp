@@ -24,6 +24,8 @@ struct SubscribeRequest {
 ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request);
 ngx_int_t openEventStream(ngx_http_request_t* r, const SubscribeRequest& request);
 ngx_int_t openLongPoll(ngx_http_request_t* r, const SubscribeRequest& request);
+// What the head of an event stream says.
+void setEventStreamHeaders(ngx_http_request_t* r);
 // The figures of realtime_status, see StatusFeed.
 ngx_int_t openStatusStream(ngx_http_request_t* r, const LocConf& conf, std::string_view greeting);
 

@@ -169,9 +169,8 @@ ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request)
         return rc;
     }
     addHeader(r, "Realtime-Last-Id", view(copyTo(r->pool, positionOf(*socket))));
-    rc = sendSwitchingProtocols(r, subprotocol.value_or(""), handshake.extension);
-    if (rc == NGX_ERROR || rc > NGX_OK) {
-        return rc;
+    if (auto answered = sendSwitchingProtocols(r, subprotocol.value_or(""), handshake.extension)) {
+        return *answered;
     }
     return Connection::detachAtTurnEnd(std::move(socket));
 }

@@ -8,6 +8,7 @@
 #include "nginx/conf/names.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/pool.hpp"
+#include "nginx/stream_head.hpp"
 
 #include <algorithm>
 #include <type_traits>
@@ -143,6 +144,7 @@ char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child)
 ngx_int_t postconfiguration(ngx_conf_t* cf)
 {
     auto& conf = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_realtime_module));
+    registerStreamFilter();
     char* result = reading(cf, [&] {
         resolveNames(conf);
         checkWhole(cf, conf);
