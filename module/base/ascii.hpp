@@ -1,6 +1,7 @@
 // Characters of ASCII, whatever the locale, one at a time and eight in a word. Pure functions, any thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
@@ -37,6 +38,13 @@ constexpr std::string_view trimmed(std::string_view text)
     const std::size_t from = text.find_first_not_of(WhiteSpace);
     return from == std::string_view::npos ? std::string_view()
                                           : text.substr(from, text.find_last_not_of(WhiteSpace) - from + 1);
+}
+
+// Whatever the case.
+constexpr bool sameText(std::string_view a, std::string_view b)
+{
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](char x, char y) { return lower(x) == lower(y); });
 }
 
 // 1 and 0x80 in each byte of a word.

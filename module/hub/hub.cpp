@@ -89,15 +89,16 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
 {
     LogState& state = logs_[channels.front().log];
     if (state.source.slot == SharedLog::NoSlot) {
-        return {Joined::NoSlot, false, false, nullptr, 0};
+        return {.status = Joined::NoSlot, .recovered = false};
     }
     for (const ChannelRequest& request : channels) {
         if (request.log != channels.front().log) {
-            return {Joined::SeveralZones, false, false, nullptr, 0};
+            return {.status = Joined::SeveralZones, .recovered = false};
         }
     }
 
     JoinResult result;
+    result.reached = reachedBy(state, channels);
     std::vector<NewSubscription> added;
     for (const ChannelRequest& request : channels) {
         if (subscriber.follows(request.app, request.channel)) {
@@ -109,13 +110,15 @@ JoinResult Hub::join(Subscriber& subscriber, std::span<const ChannelRequest> cha
             for (; !added.empty() && subscriber.subscriptions_ != nullptr; added.pop_back()) {
                 remove(subscriber, &subscriber.subscriptions_);
             }
-            return {Joined::ChannelsFull, false, false, nullptr, 0};
+            return {.status = Joined::ChannelsFull, .recovered = false};
         }
         added.push_back({subscription, request.history});
     }
 
     if (since.kind != Since::Kind::Latest) {
-        result.recovered = beginReplay(state, subscriber, added, since, nowMs);
+        const LogPosition head = state.source.log.head();
+        result.reached.cut = head - 1;
+        result.recovered = beginReplay(state, subscriber, added, since, nowMs, head);
     }
     return result;
 }
@@ -503,13 +506,16 @@ void Hub::catchUp(LogState& state)
         LocalChannel* channel;
     };
     std::vector<Missed> missed;
+    const LogPosition head = state.source.log.head();
     for (const auto& channel : state.channels) {
         if (channel == nullptr) {
             continue;
         }
         History history = state.source.log.history(channel->ref, channel->lastOffset, UnlimitedHistory, 0);
         for (LogPosition position : history.positions) {
-            missed.push_back({position, channel.get()});
+            if (position < head) { // the others come in their turn
+                missed.push_back({position, channel.get()});
+            }
         }
         if (history.positions.empty() && !history.complete) {
             lose(state, *channel);
@@ -526,9 +532,11 @@ void Hub::catchUp(LogState& state)
             take(*one.channel, record);
         }
         if (arena_.used() >= MaxTurnBytes) {
+            state.cursor = one.position + 1; // for positionOf()
             finishTurn();
         }
     }
+    state.cursor = head;
 }
 
 // All events that the channel has had since are gone, and there is none left to show the hole.
@@ -557,7 +565,8 @@ void Hub::missed(Subscription& subscription, std::uint64_t until)
         return;
     }
     Subscriber& subscriber = *subscription.subscriber;
-    Replay::of(subscriber.replay_).past.push_back({&subscription, subscription.lastOffset, until, 0, true});
+    replayOf(subscriber, *subscription.channel)
+        .past.push_back({&subscription, subscription.lastOffset, until, 0, true});
     if (!askForHistory(subscriber)) {
         subscriber.replay_.reset();
     }
@@ -575,26 +584,26 @@ void Hub::skipTo(Subscription& subscription, std::uint64_t offset)
 
 namespace {
 
-const MessageId* idOf(const Since& since, std::uint64_t epoch)
-{
-    for (const MessageId& id : since.ids) {
-        if (id.epoch == epoch) {
-            return &id;
-        }
-    }
-    return nullptr;
-}
-
-// Ids of a stream's channels say where in the stream they are: one is enough for all.
-template <class Subscriptions> std::uint64_t cutOf(const Subscriptions& added, const Since& since)
+// Ids of a stream's channels say where in the stream they are: one is enough for all of the stream.
+template <class Subscriptions>
+std::uint64_t streamCut(const Subscriptions& added, const Since& since, std::uint64_t identity)
 {
     std::uint64_t cut = 0;
     for (const auto& one : added) {
         const LocalChannel& channel = *one.subscription->channel;
-        const MessageId* id = channel.stream.identity != 0 ? idOf(since, channel.ref.epoch) : nullptr;
+        const MessageId* id = channel.stream.identity == identity ? since.of(channel.ref.epoch) : nullptr;
         cut = id != nullptr ? std::max(cut, id->offset) : cut;
     }
     return cut;
+}
+
+// What was published behind `head`, while the histories of a subscriber's channels were looked up one after the other, comes
+// live, in order.
+void leaveOut(History& history, LogPosition head)
+{
+    while (!history.positions.empty() && history.positions.back() >= head) {
+        history.positions.pop_back();
+    }
 }
 
 // A node may be behind the one that gave an id by so many events.
@@ -604,17 +613,20 @@ constexpr std::uint64_t MaxAhead = 100'000 * streamOffset(0);
 
 // True: nothing is missing behind `since`.
 bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const NewSubscription> added,
-                      const Since& since, std::int64_t nowMs)
+                      const Since& since, std::int64_t nowMs, LogPosition head)
 {
     SharedLog& log = state.source.log;
 
-    // The cut: the youngest of the events that the subscriber names. Channels that it names none of start there.
-    LogPosition cut = 0;
-    bool anyKnown = false;
+    // The cut: what the subscriber was given as one, else the youngest of the events that it names. Channels that it names
+    // none of start there.
+    const MessageId* named = since.of(log.cutId(0).epoch);
+    const auto given = named != nullptr ? log.cutPosition(*named) : std::nullopt;
+    LogPosition cut = given.value_or(0);
+    bool anyKnown = given.has_value();
     bool cutLost = false;
-    for (const NewSubscription& one : added) {
+    for (const NewSubscription& one : given ? std::span<const NewSubscription>() : added) {
         const ChannelRef& ref = one.subscription->channel->ref;
-        if (const MessageId* id = idOf(since, ref.epoch); id != nullptr && id->offset > 0) {
+        if (const MessageId* id = since.of(ref.epoch); id != nullptr && id->offset > 0) {
             LogPosition position = log.locate(ref, id->offset);
             anyKnown = true;
             cutLost |= position == 0;
@@ -624,29 +636,30 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
 
     bool recovered = true;
     Replay replay;
-    const std::uint64_t streamCut = cutOf(added, since);
+    replay.cut = head - 1;
     for (const NewSubscription& one : added) {
         Subscription& subscription = *one.subscription;
         if (hasPast(subscription) && one.history.messages != 0) {
-            recovered &= replayStream(state, one, since, streamCut, nowMs, replay);
+            const std::uint64_t of = streamCut(added, since, subscription.channel->stream.identity);
+            recovered &= replayStream(state, one, since, of, nowMs, head, replay);
             continue;
         }
         const ChannelRef& ref = subscription.channel->ref;
-        const MessageId* id = idOf(since, ref.epoch);
+        const MessageId* id = since.of(ref.epoch);
         History history;
         if (since.kind == Since::Kind::Earliest) {
             history = log.history(ref, 0, one.history, nowMs);
             history.complete = true; // nothing was promised
         } else if (id != nullptr && id->offset <= subscription.lastOffset) {
             history = log.history(ref, id->offset, one.history, nowMs);
-        } else if (id == nullptr && anyKnown && (cut != 0 || !cutLost)) {
+        } else if ((id == nullptr && anyKnown && (cut != 0 || !cutLost)) || given) {
             history = log.historyBehind(ref, cut, one.history, nowMs);
-        } else {
-            // An id of a life of the channel that is over, or one that was never given out.
+        } else if (id == nullptr || id->offset != Since::BeyondAll) {
+            // An id of a life of the channel that is over, of another server, or one that was never given out.
             history = log.history(ref, 0, one.history, nowMs);
             history.complete = history.complete && id == nullptr && anyKnown;
-        }
-
+        } // else it claims to have seen whatever there is
+        leaveOut(history, head);
         // Publishers go on meanwhile: what they have overwritten by now is a gap as well.
         auto position = history.positions.begin();
         LogRecord first;
@@ -673,6 +686,7 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
 
     if (!replay.items.empty() || !replay.past.empty()) {
         Replay& all = Replay::of(subscriber.replay_);
+        all.cut = replay.cut;
         all.add(replay.items);
         all.past.insert(all.past.end(), replay.past.begin(), replay.past.end());
     }
@@ -681,12 +695,12 @@ bool Hub::beginReplay(LogState& state, Subscriber& subscriber, std::span<const N
 
 // As beginReplay(), for a channel whose history is a stream: what the log does not have is asked for.
 bool Hub::replayStream(LogState& state, const NewSubscription& one, const Since& since, std::uint64_t cut,
-                       std::int64_t nowMs, Replay& replay)
+                       std::int64_t nowMs, LogPosition head, Replay& replay)
 {
     const SharedLog& log = state.source.log;
     Subscription& subscription = *one.subscription;
     const LocalChannel& channel = *subscription.channel;
-    const MessageId* id = idOf(since, channel.ref.epoch);
+    const MessageId* id = since.of(channel.ref.epoch);
     const bool promised = since.kind != Since::Kind::Earliest;
     const std::uint64_t after = id != nullptr ? id->offset : cut;
     // Events of a life of the stream that is over are gone, and with them what came behind.
@@ -716,6 +730,7 @@ bool Hub::replayStream(LogState& state, const NewSubscription& one, const Since&
 
     const HistoryLimit limit{~0U, one.history.ageMs};
     History history = log.history(channel.ref, after, limit, nowMs);
+    leaveOut(history, head);
     LogRecord first;
     auto position = history.positions.begin();
     while (position != history.positions.end() && !log.readAt(*position, arena_, first)) {
@@ -819,6 +834,17 @@ void Hub::postpone(std::uint64_t ticket, std::int64_t nowMs)
     pump(subscriber, nowMs);
 }
 
+// The subscriber's replay. If it begins, its ordinary channels were live until now.
+Replay& Hub::replayOf(Subscriber& subscriber, const LocalChannel& channel)
+{
+    const bool begins = subscriber.replay_ == nullptr;
+    Replay& replay = Replay::of(subscriber.replay_);
+    if (begins) {
+        replay.cut = logs_[channel.log].cursor - 1;
+    }
+    return replay;
+}
+
 // Its part of the replay is the subscriber's again, as the last. Returns the place of its first past, the one that is being
 // answered.
 std::size_t Hub::takeUp(Subscription& postponed)
@@ -827,7 +853,7 @@ std::size_t Hub::takeUp(Subscription& postponed)
     const std::unique_ptr<Replay> waiting = std::move(found->second);
     postponed_.erase(found);
     postponed.postponed = false;
-    Replay& replay = Replay::of(postponed.subscriber->replay_);
+    Replay& replay = replayOf(*postponed.subscriber, *postponed.channel);
     const std::size_t first = replay.past.size();
     replay.past.insert(replay.past.end(), waiting->past.begin(), waiting->past.end());
     replay.add(waiting->items);
@@ -938,6 +964,7 @@ bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
         if (!giveUp || hasPast(*s)) {
             const SharedLog& log = logs_[s->channel->log].source.log;
             history = log.history(s->channel->ref, s->lastOffset, UnlimitedHistory, nowMs);
+            leaveOut(history, logs_[s->channel->log].cursor);
         }
         if (!history.complete && hasPast(*s)) {
             replay.past.push_back({s, s->lastOffset, history.behind, 0, true});
@@ -951,6 +978,9 @@ bool Hub::extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp)
     replay.items.clear();
     replay.next = 0;
     replay.add(items);
+    if (const Subscription* any = subscriber.subscriptions_; any != nullptr) {
+        replay.cut = logs_[any->channel->log].cursor - 1;
+    }
     return !items.empty() || !replay.past.empty();
 }
 

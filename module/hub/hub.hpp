@@ -61,10 +61,21 @@ enum class Joined {
     NoSlot,       // too many workers live: this one has no slot in the zone (yet)
 };
 
+// How far a subscriber's zone was when it joined: what it has not been given of that is not for it.
+struct Reached {
+    LogPosition cut = 0; // of ordinary channels
+    struct Stream {
+        std::uint64_t identity = 0;
+        std::uint64_t offset = 0; // 0: not known
+    };
+    std::vector<Stream> streams; // of the others, one of each
+};
+
 struct JoinResult {
     Joined status = Joined::Ok;
     bool recovered = true; // nothing is missing behind `since`
     bool moved = false;    // resume(): the count was taken over
+    Reached reached = {};
     // Of the last channel that was added:
     Subscription* subscription = nullptr;
     std::uint32_t subscribers = 0; // in all workers
@@ -127,6 +138,10 @@ public:
     std::uint32_t leave(Subscriber& subscriber, Subscription& subscription);
     // Ends all subscriptions of `subscriber`; it hears nothing more.
     void leave(Subscriber& subscriber);
+
+    // Where a subscriber that has joined all its channels at one time stands: a text for `since` that brings it what is not
+    // enqueued yet, and nothing else. It is short, however many channels there are.
+    std::string positionOf(const Subscriber& subscriber, const Reached& reached) const;
 
     // Subscribers whose sockets have not been able to take everything since an earlier call, or what is left of the
     // MaxWaiting that are kept in view.
@@ -206,11 +221,14 @@ private:
         Subscription* subscription;
         HistoryLimit history;
     };
+    static Reached reachedBy(const LogState& state, std::span<const ChannelRequest> channels);
+    LogPosition cutOf(const Subscriber& subscriber, const Reached& reached) const;
     bool beginReplay(LogState& state, Subscriber& subscriber, std::span<const NewSubscription> added,
-                     const Since& since, std::int64_t nowMs);
+                     const Since& since, std::int64_t nowMs, LogPosition head);
+    Replay& replayOf(Subscriber& subscriber, const LocalChannel& channel);
     bool extendReplay(Subscriber& subscriber, std::int64_t nowMs, bool giveUp);
     bool replayStream(LogState& state, const NewSubscription& one, const Since& since, std::uint64_t cut,
-                      std::int64_t nowMs, Replay& replay);
+                      std::int64_t nowMs, LogPosition head, Replay& replay);
     bool hasPast(const Subscription& subscription) const;
     bool askForHistory(Subscriber& subscriber);
     void forgetHistory(Subscriber& subscriber);

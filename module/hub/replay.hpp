@@ -30,6 +30,8 @@ struct Replay {
 
     std::vector<Item> items; // each zone's in the order of its log
     std::size_t next = 0;
+    // Whatever ordinary channels have up to there was delivered, or is in `items`.
+    LogPosition cut = 0;
 
     static Replay& of(std::unique_ptr<Replay>& replay) // made if need be
     {

@@ -571,6 +571,11 @@ public:
     // Position of the event `offset` of the channel, or 0 if it is no longer (or not yet) there, or more than
     // MaxLocateSteps events back.
     LogPosition locate(ChannelRef channel, std::uint64_t offset) const;
+    // A cut as an id, for who follows several channels or has not seen an event yet: it is of the form of an event's, but
+    // of none. The position cannot be read from it.
+    MessageId cutId(LogPosition position) const;
+    // Null if this log has not given it out.
+    std::optional<LogPosition> cutPosition(const MessageId& id) const;
 
     LogStats stats() const;
 

@@ -1,5 +1,10 @@
 #include "nginx/body.hpp"
 
+#include "nginx/response.hpp"
+
+#include "base/ascii.hpp"
+#include "wire/accept.hpp"
+
 #include <stdexcept>
 
 namespace realtime {
@@ -12,6 +17,25 @@ off_t bodySize(const ngx_http_request_t* r)
         size += ngx_buf_size(cl->buf);
     }
     return size;
+}
+
+bool bodyIsEncoded(ngx_http_request_t* r)
+{
+    const std::string encodings = joinedHeader(r, "content-encoding");
+    std::string_view rest = encodings;
+    while (const auto encoding = nextListItem(rest)) {
+        if (!sameText(*encoding, "identity")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool bodyIsWhole(const ngx_http_request_t* r)
+{
+    // Of a chunked body nginx adds up the length as it comes in.
+    return !r->reading_body && !r->discard_body &&
+           (r->headers_in.content_length_n < 0 || bodySize(r) == r->headers_in.content_length_n);
 }
 
 std::string_view gatherBody(ngx_http_request_t* r, std::string& buffer)

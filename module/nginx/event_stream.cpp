@@ -35,11 +35,11 @@ FramePtr heartbeat(Encoding encoding)
 
 // An id without data, behind what history there is: EventSource dispatches nothing but remembers it, so that a client
 // that has not seen any event yet can resume too.
-FramePtr startingPoint(const Subscriber& subscriber)
+FramePtr startingPoint(const Subscriber& subscriber, const Reached& reached)
 {
     FrameBuilder text;
     text.append("id: ");
-    text.append(positionOf(subscriber));
+    text.append(Worker::current()->hub().positionOf(subscriber, reached));
     text.append("\n\n");
     return encodeForStream(subscriber.encoding(), text);
 }
@@ -285,6 +285,10 @@ ngx_int_t openThroughFilters(ngx_http_request_t* r, const LocConf& conf, const B
 ngx_int_t open(ngx_http_request_t* r, const LocConf& conf, const Begin& begin)
 {
     contextOf(r).transport = ngx_string("sse");
+    if (r->method == NGX_HTTP_HEAD) {
+        setEventStreamHeaders(r);
+        return sendStreamHead(r).value_or(NGX_OK);
+    }
     return r->http_version < NGX_HTTP_VERSION_20 ? openDetached(r, conf, begin)
                                                  : openThroughFilters(r, conf, begin);
 }
@@ -293,23 +297,25 @@ ngx_int_t open(ngx_http_request_t* r, const LocConf& conf, const Begin& begin)
 
 void setEventStreamHeaders(ngx_http_request_t* r)
 {
+    beginAnswer(r);
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_type = ngx_string("text/event-stream");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = nullptr;
     r->headers_out.content_length_n = -1;
-    addHeader(r, "Cache-Control", "no-store");
+    forbidCaching(r);
     addHeader(r, "X-Accel-Buffering", "no"); // for an nginx in front of this one
 }
 
 ngx_int_t openEventStream(ngx_http_request_t* r, const SubscribeRequest& request)
 {
     return open(r, *request.conf, [&](Outlet& stream) -> std::optional<ngx_int_t> {
-        ngx_int_t rc = joinOrRefuse(r, request, stream);
+        Reached reached;
+        ngx_int_t rc = joinOrRefuse(r, request, stream, reached);
         if (rc != NGX_OK || !stream.subscribed()) {
             return rc;
         }
-        stream.enqueue(startingPoint(stream), 0);
+        stream.enqueue(startingPoint(stream, reached), 0);
         return std::nullopt;
     });
 }

@@ -34,7 +34,7 @@ public:
     ngx_int_t answer()
     {
         Worker::current()->hub().leave(*this); // what comes now is for the next request
-        addHeader(request_, "Cache-Control", "no-store");
+        forbidCaching(request_);
         addHeader(request_, "Realtime-Last-Id", view(copyTo(request_->pool, position_)));
         if (events_.empty()) {
             return respondEmpty(request_, NGX_HTTP_NO_CONTENT);
@@ -44,7 +44,8 @@ public:
         return respond(request_, NGX_HTTP_OK, "application/json", events_);
     }
 
-    void notePosition() { position_ = positionOf(*this); }
+    void notePosition() { position_ = Worker::current()->hub().positionOf(*this, reached_); }
+    Reached& reached() { return reached_; }
 
     void enqueue(const FramePtr& frame, std::uint32_t) override
     {
@@ -80,6 +81,7 @@ public:
 private:
     ngx_http_request_t* request_;
     std::string events_;
+    Reached reached_;
     std::string position_;
     bool waiting_ = false;
 };
@@ -89,6 +91,10 @@ private:
 ngx_int_t openLongPoll(ngx_http_request_t* r, const SubscribeRequest& request)
 {
     contextOf(r).transport = ngx_string("longpoll");
+    if (r->method == NGX_HTTP_HEAD) {
+        forbidCaching(r);
+        return respondHead(r, "application/json");
+    }
     ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
     if (cleanup == nullptr) {
         return NGX_ERROR;
@@ -98,7 +104,7 @@ ngx_int_t openLongPoll(ngx_http_request_t* r, const SubscribeRequest& request)
     cleanup->handler = [](void* self) { delete static_cast<LongPoll*>(self); };
     contextOf(r).outlet = poll;
 
-    ngx_int_t rc = joinOrRefuse(r, request, *poll);
+    ngx_int_t rc = joinOrRefuse(r, request, *poll, poll->reached());
     if (rc != NGX_OK || !poll->subscribed()) {
         return rc;
     }

@@ -23,7 +23,6 @@ namespace realtime {
 
 namespace {
 
-constexpr std::string_view Methods = "POST, PUT, OPTIONS";
 constexpr std::size_t MaxContentTypeBytes = 255; // as of an AMQP short string
 constexpr std::size_t MaxEventBytes = 200;
 
@@ -148,34 +147,36 @@ const App& appOf(ngx_http_request_t* r, const LocConf& conf)
     return conf.kind == Status ? mainConf(r).app(view(contextOf(r).app))->app : conf.app->app;
 }
 
+std::string_view contentTypeOf(const ngx_http_request_t* r)
+{
+    return r->headers_in.content_type != nullptr ? view(r->headers_in.content_type->value)
+                                                 : std::string_view();
+}
+
 ngx_int_t publishBody(ngx_http_request_t* r)
 {
     const LocConf& conf = locConf(r);
     Worker& worker = *Worker::current();
     RequestContext& context = contextOf(r);
 
+    if (!bodyIsWhole(r)) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "realtime: another location has sent the request body on without keeping it: it needs "
+                      "\"proxy_request_buffering on\"");
+        return refuse(r, NGX_HTTP_INTERNAL_SERVER_ERROR, "the request body was not kept for this location");
+    }
     if (bodySize(r) > static_cast<off_t>(conf.maxMessageBytes)) {
         return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than realtime_max_message_size");
     }
     std::string buffer;
     Publication publication;
     publication.channel = view(context.channel);
-    publication.event = conf.kind == Status ? view(context.event) : eventOf(r, conf);
+    publication.event = view(context.event);
     publication.data = gatherBody(r, buffer);
     publication.idempotencyKey = idempotencyKeyOf(r);
     publication.keyOwner = conf.kind == PubSub ? KeyOwner::Client : KeyOwner::Publisher;
+    publication.contentType = contentTypeOf(r);
     publication.timeMs = Worker::nowMs();
-    if (r->headers_in.content_type != nullptr) {
-        publication.contentType = view(r->headers_in.content_type->value);
-    }
-    if (publication.event.size() > MaxEventBytes ||
-        !(publication.event.empty() || validChannelName(publication.event))) {
-        return refuse(r, NGX_HTTP_BAD_REQUEST, "invalid event name");
-    }
-    if (publication.contentType.size() > MaxContentTypeBytes ||
-        publication.idempotencyKey.size() > MaxIdempotencyKeyBytes) {
-        return refuse(r, NGX_HTTP_BAD_REQUEST, "Content-Type and Idempotency-Key have at most 255 bytes");
-    }
 
     const App& app = appOf(r, conf);
     const bool ordered = app.ordered(publication.channel);
@@ -221,8 +222,21 @@ void onBody(ngx_http_request_t* r)
     }
 }
 
+// What is wrong with the request is said before its body is read: a client that waits for `100 Continue` sends none then.
 ngx_int_t readAndPublish(ngx_http_request_t* r, const LocConf& conf)
 {
+    std::string_view event = view(contextOf(r).event);
+    if (event.size() > MaxEventBytes || !(event.empty() || validChannelName(event))) {
+        return refuse(r, NGX_HTTP_BAD_REQUEST, "invalid event name");
+    }
+    if (contentTypeOf(r).size() > MaxContentTypeBytes ||
+        idempotencyKeyOf(r).size() > MaxIdempotencyKeyBytes) {
+        return refuse(r, NGX_HTTP_BAD_REQUEST, "Content-Type and Idempotency-Key have at most 255 bytes");
+    }
+    if (bodyIsEncoded(r)) {
+        addHeader(r, "Accept-Encoding", "identity");
+        return refuse(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "the body must not have a Content-Encoding");
+    }
     if (r->headers_in.content_length_n > static_cast<off_t>(conf.maxMessageBytes)) {
         return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than realtime_max_message_size");
     }
@@ -237,17 +251,18 @@ ngx_int_t publishHandler(ngx_http_request_t* r)
     return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR, [&]() -> ngx_int_t {
         const LocConf& conf = locConf(r);
         contextOf(r).transport = ngx_string("http");
-        if (auto answered = checkOrigin(r, conf, Methods)) {
+        if (auto answered = checkOrigin(r, conf)) {
             return *answered;
         }
         if ((r->method & (NGX_HTTP_POST | NGX_HTTP_PUT)) == 0) {
-            return refuseMethod(r, Methods);
+            return refuseMethod(r, methodsOf(conf));
         }
         std::string_view bad;
         if (channelsOf(r, conf, bad).empty()) {
             return refuse(r, NGX_HTTP_BAD_REQUEST,
                           bad.empty() ? "empty channel name" : "invalid channel name");
         }
+        eventOf(r, conf);
         return readAndPublish(r, conf);
     });
 }

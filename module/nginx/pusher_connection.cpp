@@ -349,12 +349,7 @@ private:
                                pusher::code::OverCapacity);
             return;
         }
-        auto since = parseSince(message.since.value_or(""));
-        if (!since) {
-            refuseSubscription(channel, "InvalidChannel", "The position in \"since\" is invalid", 400);
-            return;
-        }
-        commit(message, kind, *since, member);
+        commit(message, kind, parseSince(message.since.value_or("")), member);
     }
 
     // Those that it has subscribed to: what stands for its user, or for others that it watches, begins with '#'.
@@ -902,7 +897,7 @@ ngx_int_t openPusher(ngx_http_request_t* r)
     if (r->method != NGX_HTTP_GET || r != r->main) {
         return refuseMethod(r, "GET");
     }
-    ngx_int_t rc = ngx_http_discard_request_body(r);
+    ngx_int_t rc = discardBody(r);
     if (rc != NGX_OK) {
         return rc;
     }

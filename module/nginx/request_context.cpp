@@ -20,11 +20,9 @@ ngx_str_t evaluate(ngx_http_request_t* r, ngx_http_complex_value_t* value)
 
 } // namespace
 
-std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& conf, std::string_view& bad)
+std::vector<std::string_view> evaluateChannels(ngx_http_request_t* r, const LocConf& conf,
+                                               std::string_view& bad)
 {
-    RequestContext& context = contextOf(r);
-    context.app = borrow(conf.app->app.id);
-
     std::vector<std::string_view> channels;
     auto* values = static_cast<ngx_http_complex_value_t*>(conf.channels->elts);
     for (ngx_http_complex_value_t& value : std::span(values, conf.channels->nelts)) {
@@ -35,25 +33,41 @@ std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& c
         }
         channels.push_back(channel);
     }
+    return channels;
+}
+
+std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& conf, std::string_view& bad)
+{
+    RequestContext& context = contextOf(r);
+    context.app = borrow(conf.app->app.id);
+    auto channels = evaluateChannels(r, conf, bad);
+    if (!channels.empty()) {
+        context.channel = joined(r, channels);
+    }
+    return channels;
+}
+
+ngx_str_t joined(ngx_http_request_t* r, const std::vector<std::string_view>& channels)
+{
     if (channels.size() == 1) {
-        context.channel = borrow(channels.front());
-        return channels;
+        return borrow(channels.front());
     }
     std::string joined;
     for (std::string_view channel : channels) {
         joined.append(joined.empty() ? "" : ",").append(channel);
     }
-    context.channel = copyTo(r->pool, joined);
-    return channels;
+    return copyTo(r->pool, joined);
+}
+
+ngx_str_t evaluateEvent(ngx_http_request_t* r, const LocConf& conf)
+{
+    return conf.event == nullptr ? ngx_str_t ngx_null_string : evaluate(r, conf.event);
 }
 
 std::string_view eventOf(ngx_http_request_t* r, const LocConf& conf)
 {
-    if (conf.event == nullptr) {
-        return {};
-    }
     RequestContext& context = contextOf(r);
-    context.event = evaluate(r, conf.event);
+    context.event = evaluateEvent(r, conf);
     return view(context.event);
 }
 

@@ -24,6 +24,8 @@ struct RequestContext {
     ngx_int_t subscribers = -1;            // of a publish; -1: none
     ngx_uint_t streamStatus = 0;           // of a response that stays open, see sendStreamHead(); 0: it does not
     void* outlet = nullptr;                // the Outlet or waiter that belongs to the request
+    bool uncached = false;                 // see forbidCaching()
+    ngx_uint_t status = 0;                 // the answer's, while the filter of `add_header` sees another
 };
 
 // Null if the request has not come to us, or not yet.
@@ -51,9 +53,16 @@ template <class T> T& outletOf(ngx_http_request_t* r)
 
 // The endpoint's channels with their variables filled in; views into the request's pool. Empty if one is not a valid
 // name: `bad` then holds it.
+std::vector<std::string_view> evaluateChannels(ngx_http_request_t* r, const LocConf& conf,
+                                               std::string_view& bad);
+// One text for all of them.
+ngx_str_t joined(ngx_http_request_t* r, const std::vector<std::string_view>& channels);
+// As evaluateChannels(), and the context has them and the app from now on.
 std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& conf, std::string_view& bad);
 
 // The endpoint's `event=`; empty: the default.
+ngx_str_t evaluateEvent(ngx_http_request_t* r, const LocConf& conf);
+// The same, and the context has it from now on.
 std::string_view eventOf(ngx_http_request_t* r, const LocConf& conf);
 
 } // namespace realtime

@@ -1,10 +1,12 @@
 #include "nginx/response.hpp"
 
+#include "nginx/request_context.hpp"
 #include "nginx/str.hpp"
 
 #include "base/ascii.hpp"
 #include "base/json_text.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace realtime {
@@ -21,22 +23,48 @@ void addHeader(ngx_http_request_t* r, std::string_view name, std::string_view va
     header->value = borrow(value);
 }
 
+void beginAnswer(ngx_http_request_t* r)
+{
+    r->disable_not_modified = r->headers_out.etag == nullptr ? 1 : 0; // the dashboard's files have one
+    r->allow_ranges = 0;
+    ngx_http_clear_accept_ranges(r);
+    ngx_http_clear_last_modified(r);
+}
+
+void forbidCaching(ngx_http_request_t* r)
+{
+    contextOf(r).uncached = true; // see answer_filter.cpp
+}
+
 namespace {
 
-// A body that nobody has read would be taken for the next request of the connection.
-void discardBody(ngx_http_request_t* r)
+bool awaitsContinue(const ngx_http_request_t* r)
 {
-    if (r == r->main && r->request_body == nullptr) {
-        ngx_http_discard_request_body(r); // a failure closes the connection after the response
-    }
+    return r->headers_in.expect != nullptr && !r->expect_tested && r->http_version == NGX_HTTP_VERSION_11;
 }
 
 } // namespace
 
+ngx_int_t discardBody(ngx_http_request_t* r)
+{
+    if (r != r->main || r->request_body != nullptr) {
+        return NGX_OK;
+    }
+    if (!awaitsContinue(r)) {
+        return ngx_http_discard_request_body(r);
+    }
+    // It may come all the same, or not: nobody can tell it from the next request.
+    r->expect_tested = 1;
+    r->keepalive = 0;
+    r->lingering_close = 1;
+    return NGX_OK;
+}
+
 ngx_int_t respond(ngx_http_request_t* r, ngx_uint_t status, std::string_view contentType,
                   std::string_view body)
 {
-    discardBody(r);
+    discardBody(r); // a failure closes the connection after the response
+    beginAnswer(r);
     ngx_buf_t* buffer = ngx_create_temp_buf(r->pool, body.empty() ? 1 : body.size());
     if (buffer == nullptr) {
         throw std::bad_alloc();
@@ -65,6 +93,7 @@ ngx_int_t respond(ngx_http_request_t* r, ngx_uint_t status, std::string_view con
 ngx_int_t respondEmpty(ngx_http_request_t* r, ngx_uint_t status)
 {
     discardBody(r);
+    beginAnswer(r);
     r->headers_out.status = status;
     r->headers_out.content_length_n = 0;
     r->header_only = 1;
@@ -80,6 +109,16 @@ ngx_int_t respondError(ngx_http_request_t* r, ngx_uint_t status, std::string_vie
     appendJsonString(body, message);
     body += "}\n";
     return respond(r, status, "application/json", body);
+}
+
+ngx_int_t respondHead(ngx_http_request_t* r, std::string_view contentType)
+{
+    beginAnswer(r);
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_type = borrow(contentType);
+    r->headers_out.content_type_len = contentType.size();
+    r->headers_out.content_type_lowcase = nullptr;
+    return ngx_http_send_header(r);
 }
 
 ngx_int_t refuseMethod(ngx_http_request_t* r, std::string_view allowed)
@@ -128,22 +167,46 @@ std::string joinedHeader(ngx_http_request_t* r, std::string_view lowerCaseName)
     return joined;
 }
 
+namespace {
+
+std::string_view decoded(ngx_http_request_t* r, std::string_view text)
+{
+    if (text.find('%') == std::string_view::npos) {
+        return text;
+    }
+    auto* bytes = static_cast<u_char*>(ngx_pnalloc(r->pool, text.size()));
+    if (bytes == nullptr) {
+        throw std::bad_alloc();
+    }
+    u_char* to = bytes;
+    u_char* from = borrow(text).data;
+    ngx_unescape_uri(&to, &from, text.size(), 0);
+    return {reinterpret_cast<char*>(bytes), static_cast<std::size_t>(to - bytes)};
+}
+
+} // namespace
+
 std::string_view queryArgument(ngx_http_request_t* r, std::string_view name, bool& found)
 {
     ngx_str_t value;
-    found = ngx_http_arg(r, reinterpret_cast<u_char*>(const_cast<char*>(name.data())), name.size(), &value) ==
-            NGX_OK;
-    if (!found || value.len == 0) {
-        return {};
+    found = ngx_http_arg(r, borrow(name).data, name.size(), &value) == NGX_OK;
+    return found ? decoded(r, view(value)) : std::string_view();
+}
+
+std::string_view lastQueryArgument(ngx_http_request_t* r, bool (*matches)(std::string_view name))
+{
+    std::string_view last;
+    std::string_view rest = view(r->args);
+    while (!rest.empty()) {
+        const std::string_view one = rest.substr(0, rest.find('&'));
+        rest.remove_prefix(std::min(one.size() + 1, rest.size()));
+        const std::size_t equals = one.find('=');
+        if (equals != std::string_view::npos && equals + 1 < one.size() &&
+            matches(decoded(r, one.substr(0, equals)))) {
+            last = one.substr(equals + 1);
+        }
     }
-    auto* decoded = static_cast<u_char*>(ngx_pnalloc(r->pool, value.len));
-    if (decoded == nullptr) {
-        throw std::bad_alloc();
-    }
-    u_char* to = decoded;
-    u_char* from = value.data;
-    ngx_unescape_uri(&to, &from, value.len, 0);
-    return {reinterpret_cast<char*>(decoded), static_cast<std::size_t>(to - decoded)};
+    return decoded(r, last);
 }
 
 } // namespace realtime

@@ -27,9 +27,6 @@ namespace realtime {
 
 namespace {
 
-constexpr std::string_view ReadMethods = "GET, HEAD, OPTIONS";
-constexpr std::string_view AllMethods = "GET, HEAD, POST, OPTIONS";
-
 // What the page may offer.
 std::string settings(ngx_http_request_t* r, const LocConf& conf)
 {
@@ -81,14 +78,10 @@ ngx_int_t watch(ngx_http_request_t* r, const LocConf& conf, std::string_view cha
     if (!validChannelName(channel)) {
         return respondError(r, NGX_HTTP_BAD_REQUEST, "invalid channel name");
     }
-    auto since = sinceOf(r);
-    if (!since) {
-        return respondError(r, NGX_HTTP_BAD_REQUEST, "\"since\" is earliest, latest, or ids of events");
-    }
     RequestContext& context = contextOf(r);
     context.app = borrow(app->app.id);
     context.channel = borrow(channel);
-    return openEventStream(r, {.conf = &conf, .app = &app->app, .channels = {channel}, .since = *since});
+    return openEventStream(r, {.conf = &conf, .app = &app->app, .channels = {channel}, .since = sinceOf(r)});
 }
 
 ngx_int_t show(ngx_http_request_t* r, const LocConf& conf)
@@ -97,15 +90,15 @@ ngx_int_t show(ngx_http_request_t* r, const LocConf& conf)
     std::string_view format = queryArgument(r, "format", given);
     if (!given) {
         addHeader(r, "Vary", "Accept");
-        format = acceptsHtml(requestHeader(r, "accept")) ? "html" : "json";
+        format = acceptsHtml(joinedHeader(r, "accept")) ? "html" : "json";
     }
     if (format == "html") {
         return respondDashboardFile(r, DashboardPage);
     }
-    if (format == "events" && r->method == NGX_HTTP_GET && r == r->main) {
+    if (format == "events" && r == r->main) {
         return openStatusStream(r, conf, settings(r, conf));
     }
-    addHeader(r, "Cache-Control", "no-store");
+    forbidCaching(r);
     if (format == "json") {
         return respond(r, NGX_HTTP_OK, "application/json", renderJson(takeFigures(*Worker::current())));
     }
@@ -118,7 +111,7 @@ ngx_int_t show(ngx_http_request_t* r, const LocConf& conf)
 
 ngx_int_t get(ngx_http_request_t* r, const LocConf& conf)
 {
-    ngx_int_t rc = ngx_http_discard_request_body(r);
+    ngx_int_t rc = discardBody(r);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -127,7 +120,7 @@ ngx_int_t get(ngx_http_request_t* r, const LocConf& conf)
         return respondDashboardFile(r, file);
     }
     std::string_view channel = queryArgument(r, "watch", given);
-    if (given && r->method == NGX_HTTP_GET && r == r->main) {
+    if (given && r == r->main) {
         return watch(r, conf, channel);
     }
     return show(r, conf);
@@ -155,14 +148,13 @@ ngx_int_t statusHandler(ngx_http_request_t* r)
 {
     return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR, [&]() -> ngx_int_t {
         const LocConf& conf = locConf(r);
-        std::string_view methods = conf.publishes ? AllMethods : ReadMethods;
-        if (auto answered = checkOrigin(r, conf, methods)) {
+        if (auto answered = checkOrigin(r, conf)) {
             return *answered;
         }
         if ((r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) != 0) {
             return get(r, conf);
         }
-        return conf.publishes && r->method == NGX_HTTP_POST ? post(r) : refuseMethod(r, methods);
+        return conf.publishes && r->method == NGX_HTTP_POST ? post(r) : refuseMethod(r, methodsOf(conf));
     });
 }
 

@@ -10,34 +10,24 @@
 #include "nginx/stream_head.hpp"
 #include "nginx/worker.hpp"
 
+#include "base/ascii.hpp"
 #include "wire/accept.hpp"
 
 namespace realtime {
 
 namespace {
 
-// As a GET would be answered, without its body: there is nothing to wait for.
-ngx_int_t answerHead(ngx_http_request_t* r)
-{
-    if (acceptsEventStream(requestHeader(r, "accept"))) {
-        setEventStreamHeaders(r);
-        return sendStreamHead(r).value_or(NGX_OK);
-    }
-    addHeader(r, "Cache-Control", "no-store");
-    return respond(r, NGX_HTTP_OK, "application/json", "[]");
-}
-
-ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
+ngx_int_t subscribe(ngx_http_request_t* r)
 {
     const LocConf& conf = locConf(r);
-    if (auto answered = checkOrigin(r, conf, methods)) {
+    if (auto answered = checkOrigin(r, conf)) {
         return *answered;
     }
     // Nobody waits for what a subrequest or a post_action gets.
     if ((r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) == 0 || r != r->main || r->post_action) {
-        return refuseMethod(r, methods);
+        return refuseMethod(r, methodsOf(conf));
     }
-    ngx_int_t rc = ngx_http_discard_request_body(r);
+    ngx_int_t rc = discardBody(r);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -52,31 +42,50 @@ ngx_int_t subscribe(ngx_http_request_t* r, std::string_view methods)
                             bad.empty() ? "empty channel name" : "invalid channel name");
     }
 
-    auto since = sinceOf(r);
-    if (!since) {
-        return respondError(r, NGX_HTTP_BAD_REQUEST, "\"since\" is earliest, latest, or ids of events");
-    }
-    request.since = *since;
-    if (r->method == NGX_HTTP_HEAD) {
-        return answerHead(r);
-    }
+    request.since = sinceOf(r);
 
-    if (wantsWebSocket(r)) {
+    switch (serviceOf(r)) {
+    case Service::WebSocket:
         return openWebSocket(r, request);
-    }
-    if (acceptsEventStream(requestHeader(r, "accept"))) {
+    case Service::EventStream:
         return openEventStream(r, request);
+    case Service::LongPoll:
+        return openLongPoll(r, request);
     }
-    return openLongPoll(r, request);
+    return NGX_ERROR;
+}
+
+// What polyfills of EventSource, which cannot send the header, call it: lastEventId, Last-Event-ID, last_event_id …
+bool namesLastEventId(std::string_view name)
+{
+    constexpr std::string_view Name = "lasteventid";
+    std::size_t matched = 0;
+    for (char c : name) {
+        if (c == '-' || c == '_') {
+            continue;
+        }
+        if (matched == Name.size() || lower(c) != Name[matched++]) {
+            return false;
+        }
+    }
+    return matched == Name.size();
+}
+
+bool isBlank(std::string_view text)
+{
+    return text.find_first_not_of(" \t") == std::string_view::npos;
 }
 
 } // namespace
 
-ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber)
+ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber,
+                       Reached& reached)
 {
     Worker& worker = *Worker::current();
-    switch (worker.join(subscriber, *request.app, request.channels, request.since).status) {
+    JoinResult joined = worker.join(subscriber, *request.app, request.channels, request.since);
+    switch (joined.status) {
     case Joined::Ok:
+        reached = std::move(joined.reached);
         worker.pump(subscriber);
         return NGX_OK;
     case Joined::ChannelsFull:
@@ -94,28 +103,30 @@ ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, S
     return NGX_ERROR;
 }
 
-// A reconnecting EventSource sends both: the URL it was made with, and how far it got since.
-std::optional<Since> sinceOf(ngx_http_request_t* r)
+Service serviceOf(ngx_http_request_t* r)
 {
-    bool given = false;
-    std::string_view text = queryArgument(r, "since", given);
-    std::string_view lastEventId = requestHeader(r, "last-event-id");
-    return parseSince(lastEventId.empty() ? text : lastEventId);
+    if (r->method == NGX_HTTP_GET && wantsWebSocket(r)) {
+        return Service::WebSocket;
+    }
+    return acceptsEventStream(joinedHeader(r, "accept")) ? Service::EventStream : Service::LongPoll;
 }
 
-std::string positionOf(const Subscriber& subscriber)
+// A reconnecting EventSource sends several: the URL it was made with, and how far it got since.
+Since sinceOf(ngx_http_request_t* r)
 {
-    std::string position;
-    for (const Subscription* s = subscriber.subscriptions(); s != nullptr; s = s->next) {
-        position += (position.empty() ? "" : ",") + toString(MessageId{s->channel->ref.epoch, s->lastOffset});
+    std::string_view text = requestHeader(r, "last-event-id");
+    if (isBlank(text)) {
+        text = lastQueryArgument(r, namesLastEventId);
     }
-    return position;
+    if (isBlank(text)) {
+        text = lastQueryArgument(r, [](std::string_view name) { return name == "since"; });
+    }
+    return parseSince(text);
 }
 
 ngx_int_t subscribeHandler(ngx_http_request_t* r)
 {
-    return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                            [&] { return subscribe(r, "GET, HEAD, OPTIONS"); });
+    return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR, [&] { return subscribe(r); });
 }
 
 ngx_int_t pubsubHandler(ngx_http_request_t* r)
@@ -123,8 +134,7 @@ ngx_int_t pubsubHandler(ngx_http_request_t* r)
     if ((r->method & (NGX_HTTP_POST | NGX_HTTP_PUT)) != 0) {
         return publishHandler(r);
     }
-    return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                            [&] { return subscribe(r, "GET, HEAD, POST, PUT, OPTIONS"); });
+    return guard<ngx_int_t>(r->connection->log, NGX_HTTP_INTERNAL_SERVER_ERROR, [&] { return subscribe(r); });
 }
 
 } // namespace realtime

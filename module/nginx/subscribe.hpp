@@ -29,13 +29,15 @@ void setEventStreamHeaders(ngx_http_request_t* r);
 // The figures of realtime_status, see StatusFeed.
 ngx_int_t openStatusStream(ngx_http_request_t* r, const LocConf& conf, std::string_view greeting);
 
-// Where the client wants to start: its Last-Event-ID, else `since` of the query. nullopt: neither is well-formed.
-std::optional<Since> sinceOf(ngx_http_request_t* r);
+// How the client wants to be served.
+enum class Service { WebSocket, EventStream, LongPoll };
+Service serviceOf(ngx_http_request_t* r);
 
-// Joins the hub; NGX_OK, or the answer that refuses it.
-ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber);
+// Where the client wants to start: its Last-Event-ID, else the same as a parameter of the query, else `since` of the query.
+Since sinceOf(ngx_http_request_t* r);
 
-// Where a subscriber stands: one id for each of its channels, fit for `since`.
-std::string positionOf(const Subscriber& subscriber);
+// Joins the hub; NGX_OK, or the answer that refuses it. `reached` is for Hub::positionOf().
+ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber,
+                       Reached& reached);
 
 } // namespace realtime

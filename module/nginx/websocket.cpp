@@ -164,11 +164,13 @@ ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request)
     if ((request.conf->kind & Publish) != 0) {
         socket->publishTo(request.channels.front(), eventOf(r, *request.conf), request.conf->echo);
     }
-    ngx_int_t rc = joinOrRefuse(r, request, *socket);
+    Reached reached;
+    ngx_int_t rc = joinOrRefuse(r, request, *socket, reached);
     if (rc != NGX_OK || !socket->subscribed()) {
         return rc;
     }
-    addHeader(r, "Realtime-Last-Id", view(copyTo(r->pool, positionOf(*socket))));
+    addHeader(r, "Realtime-Last-Id",
+              view(copyTo(r->pool, Worker::current()->hub().positionOf(*socket, reached))));
     if (auto answered = sendSwitchingProtocols(r, subprotocol.value_or(""), handshake.extension)) {
         return *answered;
     }

@@ -4,18 +4,13 @@
 #include "wire/deflate.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace realtime {
 
 namespace {
 
 constexpr std::string_view WhiteSpace = " \t"; // RFC 9110 5.6.3, OWS
-
-bool sameText(std::string_view a, std::string_view b)
-{
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](char x, char y) { return lower(x) == lower(y); });
-}
 
 // Takes what stands before the next `separator` outside of quoted strings (RFC 9110 5.6.4) off `text`.
 std::string_view takeUntil(std::string_view& text, char separator)
@@ -363,15 +358,45 @@ bool validOrigin(std::string_view origin)
     return origin == "null" || (parsed && validHost(parsed->host));
 }
 
-bool sameOrigin(std::string_view origin, std::string_view host)
+bool sameOrigin(std::string_view origin, std::string_view scheme, std::string_view authority)
 {
     const auto page = parseOrigin(origin);
-    if (!page || !validHost(page->host)) {
+    if (!page || !validHost(page->host) || !sameText(page->scheme, scheme)) {
         return false;
     }
     Origin here;
-    here.scheme = page->scheme;
-    return splitAuthority(host, here) && sameText(here.host, page->host) && here.port == page->port;
+    here.scheme = scheme;
+    return splitAuthority(authority, here) && sameText(here.host, page->host) && here.port == page->port;
+}
+
+std::string_view absoluteAuthority(std::string_view requestLine)
+{
+    constexpr std::string_view Separator = "://";
+    requestLine.remove_prefix(std::min(requestLine.find(' ') + 1, requestLine.size()));
+    const std::size_t end = requestLine.find_first_of("/?# ");
+    if (end == std::string_view::npos || end == 0 || !requestLine.substr(end - 1).starts_with(Separator)) {
+        return {};
+    }
+    requestLine.remove_prefix(end - 1 + Separator.size());
+    return requestLine.substr(0, requestLine.find_first_of("/?# "));
+}
+
+std::string requestedHeaders(std::string_view asked, std::string_view known)
+{
+    constexpr int MaxNames = 64; // the work grows with their square
+    std::string names;
+    for (int i = 0; i < MaxNames; ++i) {
+        const auto item = nextListItem(asked);
+        if (!item) {
+            break;
+        }
+        const bool valid = std::all_of(item->begin(), item->end(), isTokenCharacter);
+        if (valid && !listHasToken(known, *item) && !listHasToken(names, *item)) {
+            names += names.empty() ? "" : ", ";
+            std::transform(item->begin(), item->end(), std::back_inserter(names), lower);
+        }
+    }
+    return names;
 }
 
 bool validOriginPattern(std::string_view pattern)

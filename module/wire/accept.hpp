@@ -39,10 +39,17 @@ std::optional<std::string_view> chooseExtension(std::string_view offered);
 // as browsers send it, or "null".
 bool validOrigin(std::string_view origin);
 
-// Is the page from the host that it talks to? Compares host and port with the `Host` header, whatever the
-// case. The scheme is not compared, since TLS may end in front of us; the port that the origin's scheme
-// implies (80, 443) may be written or not. "null" is never the same.
-bool sameOrigin(std::string_view origin, std::string_view host);
+// Is the page from where it talks to? `scheme` is http or https, `authority` the host and port as the request names them.
+// Case does not count, and the scheme's own port may be written or not. "null" is never the same.
+bool sameOrigin(std::string_view origin, std::string_view scheme, std::string_view authority);
+
+// The host and port that a request line names in absolute form, which take the place of the `Host` header (RFC 9112
+// 3.2.2); empty: it does not.
+std::string_view absoluteAuthority(std::string_view requestLine);
+
+// Which of the headers that a page asks for (Access-Control-Request-Headers) are no more than names, in lower case and
+// each once, separated by commas; without those of `known`, a list of names in lower case.
+std::string requestedHeaders(std::string_view asked, std::string_view known);
 
 // What an operator may write in `realtime_origins`: `*`, "null", an origin, or one whose host begins with
 // `*.`.

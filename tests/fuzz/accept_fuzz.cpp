@@ -52,7 +52,8 @@ void checkExtensions(std::string_view list)
 void checkOrigins(std::string_view origin, std::string_view host)
 {
     const bool valid = validOrigin(origin);
-    if (sameOrigin(origin, host)) {
+    CHECK(!sameOrigin(origin, "http", host) || !sameOrigin(origin, "https", host));
+    if (sameOrigin(origin, "http", host)) {
         CHECK(valid);
         const std::string hostOnly =
             lower(host.substr(0, host.find(':', host.starts_with('[') ? host.find(']') : 0)));

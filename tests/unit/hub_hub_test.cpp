@@ -1,6 +1,9 @@
 // The hub over a real log in anonymous memory: who gets what, in which order, and once.
 #include "hub/hub.hpp"
 #include "log_testing.hpp"
+#include "wire/envelope.hpp"
+
+#include <random>
 
 #include "testing.hpp"
 
@@ -84,7 +87,7 @@ struct Stage {
         for (std::string_view channel : channels) {
             requests.push_back({"app", channel, 0, history});
         }
-        JoinResult result = hub->join(subscriber, requests, *parseSince(since), Now);
+        JoinResult result = hub->join(subscriber, requests, parseSince(since), Now);
         hub->pump(subscriber, Now);
         return result;
     }
@@ -405,21 +408,212 @@ TEST(a_join_that_finds_no_room_joins_nothing)
     assert_int_equal(stage.log.stats().subscribers, 0);
 }
 
-TEST(since_takes_what_makes_sense_and_nothing_else)
+TEST(since_takes_whatever_clients_have_been_told)
 {
-    assert_true(parseSince("")->kind == Since::Kind::Latest);
-    assert_true(parseSince("latest")->kind == Since::Kind::Latest);
-    assert_true(parseSince("earliest")->kind == Since::Kind::Earliest);
-    assert_int_equal(parseSince("a1-5,b2-7")->ids.size(), 2);
-    for (const char* bad :
-         {"x", "-", "a1-", "-5", "a1-5,", ",a1-5", "a1-5 ", "A1-5", "a1-05", "a1--5", "yesterday"}) {
-        assert_false(parseSince(bad).has_value());
+    for (const char* latest : {"", " ", "\t ", "latest"}) {
+        assert_true(parseSince(latest).kind == Since::Kind::Latest);
     }
+    assert_true(parseSince("earliest").kind == Since::Kind::Earliest);
+    for (const char* two : {"a1-5,b2-7", "b2-7,a1-5", " b2-7 ,\ta1-5,", ",a1-5,,b2-7", "a1-5,nothing,b2-7"}) {
+        const Since since = parseSince(two);
+        assert_true(since.kind == Since::Kind::After);
+        assert_int_equal(since.ids.size(), 2);
+        assert_int_equal(since.of(parseMessageId("a1-0")->epoch)->offset, 5);
+        assert_int_equal(since.of(parseMessageId("b2-0")->epoch)->offset, 7);
+        assert_null(since.of(parseMessageId("c3-0")->epoch));
+    }
+    assert_int_equal(parseSince("a1-5,a1-3").of(parseMessageId("a1-0")->epoch)->offset, 5);
+    for (const char* other :
+         {"x", "-", ",", "a1-", "-5", "A1-5", "a1-05", "a1--5", "a1-5x", "yesterday", "1450755280:0",
+          "1450755280:0,[1],-", "urn:uuid:36d883aa-4015-4241-aaae-bde887c2662e", "\xc3\xa9"}) {
+        const Since since = parseSince(other);
+        assert_true(since.kind == Since::Kind::After);
+        assert_int_equal(since.ids.size(), 0);
+    }
+    assert_int_equal(parseSince("a1-18446744073709551616").ids.front().offset, Since::BeyondAll);
     std::string many = "a-1";
-    for (std::size_t i = 0; i < Since::MaxIds; ++i) {
+    for (std::size_t i = 0; i < 2 * Since::MaxIds; ++i) {
         many += ",a-1";
     }
-    assert_false(parseSince(many).has_value());
+    assert_int_equal(parseSince(many).ids.size(), Since::MaxIds);
+}
+
+TEST(an_id_of_another_server_is_a_gap_and_then_it_goes_on)
+{
+    Stage stage;
+    Inbox inbox, beyond;
+    const MessageId id = stage.publish("room", "a");
+    assert_false(stage.join(inbox, {"room", "empty"}, "1450755280:0").recovered);
+    assert_text_equal(inbox.seen(), "!!a");
+    stage.join(beyond, {"room"}, toString(id) + "0000000000000000000000");
+    assert_text_equal(beyond.seen(), "!"); // it says that it has seen all
+    stage.publish("room", "b");
+    stage.drain();
+    assert_text_equal(inbox.seen(), "!!ab");
+    assert_text_equal(beyond.seen(), "!b");
+    stage.hub->leave(inbox);
+    stage.hub->leave(beyond);
+}
+
+// --- positions ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+// A subscriber of several channels that comes back again and again with the position that it was given, while events are
+// published, drained and replayed in any order.
+class Wanderer {
+public:
+    Wanderer(Stage& stage, unsigned seed) : stage_(stage), random_(seed) { come(""); }
+    ~Wanderer() { stage_.hub->leave(*inbox_); }
+    Wanderer(const Wanderer&) = delete;
+    Wanderer& operator=(const Wanderer&) = delete;
+
+    void step()
+    {
+        switch (random_() % 8) {
+        case 0:
+            stage_.publish("noise", std::string(random_() % 30'000, 'n'));
+            break;
+        case 1:
+        case 2:
+        case 3:
+            publish();
+            break;
+        case 4:
+            stage_.hub->drain();
+            break;
+        case 5:
+            stage_.hub->pump(*inbox_, Now);
+            break;
+        case 6:
+            if (random_() % 4 == 0) {
+                comeBack();
+            }
+            break;
+        default:
+            break;
+        }
+    }
+    void finish()
+    {
+        do {
+            stage_.drain();
+            stage_.hub->pump(*inbox_, Now);
+        } while (inbox_->replaying());
+        stage_.drain();
+        take();
+        assert_int_equal(seen_, published_);
+    }
+
+private:
+    static constexpr const char* Channels[] = {"a", "b", "c", "d"};
+
+    void come(const std::string& since)
+    {
+        inbox_ = std::make_unique<Inbox>();
+        reached_ = stage_.join(*inbox_, {std::begin(Channels), std::end(Channels)}, since).reached;
+        taken_ = 0;
+    }
+    void comeBack()
+    {
+        take();
+        const std::string position = stage_.hub->positionOf(*inbox_, reached_);
+        stage_.hub->leave(*inbox_);
+        come(position);
+    }
+    void publish()
+    {
+        std::string data = std::to_string(published_++);
+        data.resize(random_() % 3 == 0 ? 20'000 : 10, ' ');
+        stage_.publish(Channels[random_() % std::size(Channels)], data);
+    }
+    // Numbers come in order, each once.
+    void take()
+    {
+        const std::string text = inbox_->text + inbox_->waiting;
+        assert_true(text.find(GapEvent) == std::string::npos);
+        while ((taken_ = text.find("\"data\":\"", taken_)) != std::string::npos) {
+            taken_ += 8;
+            assert_int_equal(std::atoi(text.c_str() + taken_), seen_);
+            ++seen_;
+        }
+        taken_ = text.size();
+    }
+
+    Stage& stage_;
+    std::mt19937 random_;
+    std::unique_ptr<Inbox> inbox_;
+    Reached reached_;
+    std::size_t taken_ = 0;
+    int published_ = 0, seen_ = 0;
+};
+
+} // namespace
+
+TEST(whoever_comes_back_with_its_position_gets_the_rest_and_nothing_twice)
+{
+    for (unsigned seed = 1; seed <= 100; ++seed) {
+        Stage stage(16 << 20);
+        Wanderer one(stage, seed);
+        for (int i = 0; i < 200; ++i) {
+            one.step();
+        }
+        one.finish();
+    }
+}
+
+TEST(a_position_in_many_channels_is_short_and_outlives_their_events)
+{
+    Stage stage;
+    std::vector<std::string> names;
+    for (int i = 0; i < 400; ++i) {
+        names.push_back("c" + std::to_string(i));
+    }
+    const std::vector<std::string_view> channels(names.begin(), names.end());
+    Inbox first, second, third, elsewhere;
+    stage.publish("c7", "old");
+    const Reached reached = stage.join(first, channels).reached;
+    const std::string position = stage.hub->positionOf(first, reached);
+    assert_true(position.size() <= MaxMessageIdBytes);
+    stage.hub->leave(first);
+
+    const std::string filler(60'000, 'f'); // until the event before is gone
+    for (int i = 0; i < 200; ++i) {
+        stage.publish("filler", filler);
+    }
+    stage.publish("c399", "1");
+    stage.publish("c0", "2");
+    assert_true(stage.join(second, channels, position).recovered);
+    assert_text_equal(second.seen(), "12");
+    stage.hub->leave(second);
+    // Not in a log that it is not of.
+    Stage other;
+    other.publish("c0", "3");
+    assert_false(other.join(elsewhere, {"c0", "c1"}, position).recovered);
+    assert_text_equal(elsewhere.seen(), "!!3");
+    other.hub->leave(elsewhere);
+    // What is lost behind it is a gap where it is lost.
+    for (int i = 0; i < 200; ++i) {
+        stage.publish("filler", filler);
+    }
+    assert_false(stage.join(third, {"c0", "c1"}, position).recovered);
+    assert_text_equal(third.seen(), "!");
+    stage.hub->leave(third);
+}
+
+TEST(a_channel_that_has_had_no_event_has_a_position_too)
+{
+    Stage stage;
+    Inbox first, second;
+    const Reached reached = stage.join(first, {"room"}).reached;
+    const std::string position = stage.hub->positionOf(first, reached);
+    stage.hub->leave(first);
+    stage.publish("room", "1");
+    assert_true(stage.join(second, {"room"}, position).recovered);
+    assert_text_equal(second.seen(), "1");
+    assert_text_equal(stage.hub->positionOf(second, {}),
+                      toString(MessageId{stage.log.find("app", "room")->channel.epoch, 1}));
+    stage.hub->leave(second);
 }
 
 // --- moving to another worker -------------------------------------------------------------------------------------

@@ -456,6 +456,37 @@ TEST(a_second_life_of_a_channel_does_not_hide_what_was_lost_with_the_first)
     assert_true(f.log.historyBehind(second.channel, second.position - 8, {}, 1).complete);
 }
 
+TEST(a_cut_has_an_id_that_only_its_log_can_read)
+{
+    Fixture f;
+    const SharedMapping another(1 << 20);
+    const SharedLog other = SharedLog::create(another.span(), {4, 99});
+    std::set<std::uint64_t> offsets;
+    for (int i = 0; i < 1000; ++i) {
+        const LogPosition position = f.log.head() - 1;
+        const MessageId id = f.log.cutId(position);
+        assert_true(f.log.cutPosition(id) == position);
+        assert_true(parseMessageId(toString(id)) == id);
+        assert_false(other.cutPosition(id).has_value());
+        assert_int_equal(id.epoch, f.log.cutId(1).epoch);
+        assert_true(offsets.insert(id.offset).second);
+        f.append("room", "x");
+    }
+    // Positions grow in small steps, ids do not.
+    std::size_t ascents = 0;
+    for (LogPosition position = 63; position < 1063; ++position) {
+        ascents += f.log.cutId(position).offset < f.log.cutId(position + 1).offset ? 1 : 0;
+    }
+    assert_in_range(ascents, 400, 600);
+    const MessageId known = f.log.cutId(f.log.head() - 1);
+    for (const MessageId& made :
+         {MessageId{known.epoch, 0}, MessageId{known.epoch, 1}, MessageId{known.epoch, 63},
+          MessageId{known.epoch, known.offset + 1}, f.log.cutId(f.log.head()), f.log.cutId(0),
+          MessageId{known.epoch + 1, known.offset}}) {
+        assert_false(f.log.cutPosition(made).has_value());
+    }
+}
+
 TEST(an_idempotency_key_is_published_once)
 {
     Fixture f;

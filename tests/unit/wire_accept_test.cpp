@@ -111,42 +111,93 @@ TEST(origins_have_scheme_host_and_port)
     assert_false(validOrigin(std::string_view("http://a\0", 9)));
 }
 
-TEST(the_same_origin_has_the_hosts_name_and_port)
+TEST(the_same_origin_has_the_scheme_the_hosts_name_and_the_port)
 {
     const struct {
-        const char *origin, *host;
+        const char *origin, *scheme, *authority;
         bool same;
     } cases[]{
-        {"http://example.com", "example.com", true},
-        {"http://example.com", "EXAMPLE.com", true},
-        {"https://example.com", "example.com", true}, // TLS may have ended in front of us
-        {"http://example.com:80", "example.com", true},
-        {"http://example.com", "example.com:80", true},
-        {"https://example.com", "example.com:443", true},
-        {"https://example.com:443", "example.com", true},
-        {"http://example.com:8080", "example.com:8080", true},
-        {"http://[::1]:8080", "[::1]:8080", true},
-        {"http://[::1]", "[::1]", true},
-        {"https://example.com", "example.com:80", false},
-        {"http://example.com", "example.com:443", false},
-        {"http://example.com", "example.com:8080", false},
-        {"http://example.com:8080", "example.com", false},
-        {"http://example.com:8080", "example.com:8081", false},
-        {"http://example.com", "example.org", false},
-        {"http://evil-example.com", "example.com", false},
-        {"http://example.com.evil.org", "example.com", false},
-        {"http://example.com", "", false},
-        {"http://example.com", "example.com:", false},
-        {"http://example.com/", "example.com/", false},
-        {"null", "null", false},
-        {"", "", false},
-        {"http://", "", false},
+        {"http://example.com", "http", "example.com", true},
+        {"http://example.com", "http", "EXAMPLE.com", true},
+        {"HTTP://Example.COM", "http", "example.com", true},
+        {"https://example.com", "https", "example.com", true},
+        {"http://example.com:80", "http", "example.com", true},
+        {"http://example.com", "http", "example.com:80", true},
+        {"https://example.com", "https", "example.com:443", true},
+        {"https://example.com:443", "https", "example.com", true},
+        {"http://example.com:8080", "http", "example.com:8080", true},
+        {"http://[::1]:8080", "http", "[::1]:8080", true},
+        {"http://[::1]", "http", "[::1]", true},
+        {"https://[2001:DB8::1]", "https", "[2001:db8::1]:443", true},
+        {"http://[::1]", "http", "[::2]", false},
+        {"http://[::1]:8080", "http", "[::1]", false},
+        {"http://example.com", "https", "example.com", false},
+        {"https://example.com", "http", "example.com", false},
+        {"http://example.com:443", "https", "example.com", false},
+        {"https://example.com:80", "http", "example.com", false},
+        {"http://example.com:443", "https", "example.com:443", false},
+        {"ws://example.com", "http", "example.com", false},
+        {"https://example.com", "https", "example.com:80", false},
+        {"http://example.com", "http", "example.com:443", false},
+        {"http://example.com", "http", "example.com:8080", false},
+        {"http://example.com:8080", "http", "example.com", false},
+        {"http://example.com:8080", "http", "example.com:8081", false},
+        {"http://example.com", "http", "example.org", false},
+        {"http://evil-example.com", "http", "example.com", false},
+        {"http://example.com.evil.org", "http", "example.com", false},
+        {"http://example.com", "http", "user@example.com", false},
+        {"http://example.com, http://evil.org", "http", "example.com", false},
+        {"http://example.com", "http", "", false},
+        {"http://example.com", "http", "example.com:", false},
+        {"http://example.com/", "http", "example.com/", false},
+        {"null", "http", "null", false},
+        {"", "http", "", false},
+        {"http://", "http", "", false},
     };
     for (const auto& c : cases) {
-        if (sameOrigin(c.origin, c.host) != c.same) {
-            fail_msg("%s and %s", c.origin, c.host);
+        if (sameOrigin(c.origin, c.scheme, c.authority) != c.same) {
+            fail_msg("%s and %s://%s", c.origin, c.scheme, c.authority);
         }
     }
+}
+
+TEST(a_request_line_in_absolute_form_names_the_host)
+{
+    const struct {
+        const char *line, *authority;
+    } cases[]{
+        {"GET http://example.com/sub/a HTTP/1.1", "example.com"},
+        {"GET http://example.com:8080/ HTTP/1.1", "example.com:8080"},
+        {"GET http://[::1]:8080?x=1 HTTP/1.1", "[::1]:8080"},
+        {"GET HTTP://example.com HTTP/1.1", "example.com"},
+        {"POST https://example.com/pub?u=http://other.com/ HTTP/1.1", "example.com"},
+        {"GET /sub/a HTTP/1.1", ""},
+        {"GET /sub/http://other.com/a HTTP/1.1", ""},
+        {"GET /sub/a?to=http://other.com/ HTTP/1.1", ""},
+        {"GET /?://other.com/ HTTP/1.1", ""},
+        {"OPTIONS * HTTP/1.1", ""},
+        {"GET ://other.com/ HTTP/1.1", "other.com"}, // nginx refuses it
+        {"GET", ""},
+        {"", ""},
+    };
+    for (const auto& c : cases) {
+        assert_text_equal(absoluteAuthority(c.line), c.authority);
+    }
+}
+
+TEST(a_page_asks_for_headers_by_name_only)
+{
+    const char* known = "content-type, last-event-id";
+    assert_text_equal(requestedHeaders("", known), "");
+    assert_text_equal(requestedHeaders("content-type,Last-Event-Id", known), "");
+    assert_text_equal(requestedHeaders("X-CSRF-Token, content-type ,x-a", known), "x-csrf-token, x-a");
+    assert_text_equal(requestedHeaders("x-a,X-A,,x-b, x-a", known), "x-a, x-b");
+    assert_text_equal(requestedHeaders("x a, x\x01, \"q\", x:b, *, x-c", known), "*, x-c");
+    std::string many;
+    for (int i = 0; i < 1000; ++i) {
+        many += "x-" + std::to_string(i) + ",";
+    }
+    assert_true(requestedHeaders(many, known).size() < 1000);
 }
 
 TEST(a_star_allows_every_origin)

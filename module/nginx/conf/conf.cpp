@@ -145,6 +145,9 @@ ngx_int_t postconfiguration(ngx_conf_t* cf)
 {
     auto& conf = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_realtime_module));
     registerStreamFilter();
+    if (!conf.endpoints.empty() && (installVariables(cf) != NGX_OK || installPreflights(cf) != NGX_OK)) {
+        return NGX_ERROR;
+    }
     char* result = reading(cf, [&] {
         resolveNames(conf);
         checkWhole(cf, conf);
