@@ -15,11 +15,8 @@ namespace {
 class CutCipher {
 public:
     explicit CutCipher(const Memory& memory)
+        : key_(memory.header().keys.cuts), epoch_(memory.header().cutEpoch)
     {
-        const SipKey seed{memory.header().seed, mix(memory.header().seed)};
-        key_.k0 = SipHash(seed).add("cut key 0").finish();
-        key_.k1 = SipHash(seed).add("cut key 1").finish();
-        epoch_ = SipHash(seed).add("cut epoch").finish();
     }
 
     std::uint64_t epoch() const { return epoch_; }

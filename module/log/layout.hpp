@@ -214,6 +214,7 @@ struct Keys {
     SipKey apps, channels, members; // hashes of names
     SipKey epochs;
     std::array<SipKey, 2> repeats; // a half of the digest each
+    SipKey cuts;
 };
 
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): cache lines are kept apart, fields stay in groups
@@ -223,6 +224,7 @@ struct Header {
     std::uint32_t layoutVersion;
     std::uint32_t headerBytes;
     std::uint64_t identity; // random, not a secret
+    std::uint64_t cutEpoch; // the same: of ids that are cuts through the log, see cut.cpp
     Keys keys;
     Plan plan;
 

@@ -8,7 +8,6 @@
 #include "log/shared_log.hpp"
 
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <unistd.h>
 #include <utility>
 
@@ -149,10 +148,6 @@ ngx_int_t initZone(ngx_shm_zone_t* zone, void* oldData)
         }
         SharedLog::Options options;
         options.slots = slotsOf(*conf);
-        if (getrandom(&options.seed, sizeof(options.seed), 0) != sizeof(options.seed)) {
-            ngx_log_error(NGX_LOG_EMERG, zone->shm.log, ngx_errno, "realtime: getrandom() failed");
-            return NGX_ERROR;
-        }
         SharedLog fresh = SharedLog::create(memory, options);
         return messagesFit(*conf, fresh, zone->shm.log) ? makeDescriptors(*conf, fresh, zone->shm.log)
                                                         : NGX_ERROR;

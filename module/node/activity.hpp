@@ -23,6 +23,12 @@ namespace realtime {
 
 class Node;
 
+// Channels' epochs are known to all: nobody is to choose such as share a bucket.
+struct EpochHash {
+    SipKey key = drawRandom<SipKey>();
+    std::size_t operator()(std::uint64_t epoch) const { return SipHash(key).add(epoch).finish(); }
+};
+
 class Activity {
 public:
     static constexpr std::size_t MaxTallied = 8192;
@@ -46,16 +52,11 @@ private:
             std::uint32_t fresh = 0;
             double perSecond = 0;
         };
-        // Channels' epochs are known to all: nobody is to choose such as share a bucket.
-        struct Hash {
-            SipKey key = drawRandom<SipKey>();
-            std::size_t operator()(std::uint64_t epoch) const { return SipHash(key).add(epoch).finish(); }
-        };
         void count(const ChannelRef& channel, std::uint32_t flags) override;
         void average(double scale, double seconds);
 
         LogPosition cursor_ = 0;                                    // 0: it has not looked yet
-        std::unordered_map<std::uint64_t, Channel, Hash> channels_; // by epoch
+        std::unordered_map<std::uint64_t, Channel, EpochHash> channels_; // by epoch
     };
 
     void rankChannels(double seconds);
