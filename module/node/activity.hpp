@@ -6,8 +6,7 @@
 //            most MaxTallied of them; of the subscribers only those are looked at whose sockets are full.
 #pragma once
 
-#include "base/random.hpp"
-#include "base/siphash.hpp"
+#include "base/keyed_hash.hpp"
 #include "hub/hub.hpp"
 #include "log/shared_log.hpp"
 #include "node/counters.hpp"
@@ -22,12 +21,6 @@
 namespace realtime {
 
 class Node;
-
-// Channels' epochs are known to all: nobody is to choose such as share a bucket.
-struct EpochHash {
-    SipKey key = drawRandom<SipKey>();
-    std::size_t operator()(std::uint64_t epoch) const { return SipHash(key).add(epoch).finish(); }
-};
 
 class Activity {
 public:
@@ -55,8 +48,8 @@ private:
         void count(const ChannelRef& channel, std::uint32_t flags) override;
         void average(double scale, double seconds);
 
-        LogPosition cursor_ = 0;                                    // 0: it has not looked yet
-        std::unordered_map<std::uint64_t, Channel, EpochHash> channels_; // by epoch
+        LogPosition cursor_ = 0;                                         // 0: it has not looked yet
+        std::unordered_map<std::uint64_t, Channel, KeyedHash> channels_; // by epoch, which all know
     };
 
     void rankChannels(double seconds);
