@@ -52,7 +52,7 @@ void fill(BrokerEvent& event, const App& app, const Publication& publication, co
 
 // An event's name before it has an id. A repeat under the same idempotency key gets the same one, so that whoever hears
 // both knows them for one, on every node. All nodes come to the same without a secret: hence a hash for which nobody finds
-// two texts.
+// two texts. It begins with whose it is.
 std::string messageIdFor(const App& app, const Publication& publication)
 {
     std::array<std::uint64_t, 2> id{};
@@ -66,7 +66,8 @@ std::string messageIdFor(const App& app, const Publication& publication)
         std::memcpy(id.data(), digest.data(), sizeof(id));
     }
     char text[40];
-    const int length = std::snprintf(text, sizeof(text), "s-%016" PRIx64 "%016" PRIx64, id[0], id[1]);
+    const int length = std::snprintf(text, sizeof(text), "%c-%016" PRIx64 "%016" PRIx64,
+                                     publication.keyOwner == KeyOwner::Client ? 'c' : 's', id[0], id[1]);
     return {text, static_cast<std::size_t>(length)};
 }
 
@@ -210,9 +211,16 @@ bool Publisher::fits(const App& app, const Publication& publication, const Chann
            });
 }
 
+KeyOwner Publisher::ownerOf(std::string_view messageId)
+{
+    return messageId.starts_with("c-") ? KeyOwner::PeerClient : KeyOwner::Peer;
+}
+
 Published Publisher::relay(const App& app, const Publication& publication)
 {
-    return outcome(append(app, publication, app.policyOf(publication.channel), KeyOwner::Peer));
+    const bool ofClient = publication.keyOwner == KeyOwner::PeerClient;
+    return outcome(append(app, publication, app.policyOf(publication.channel),
+                          ofClient ? KeyOwner::PeerClient : KeyOwner::Peer));
 }
 
 AppendResult Publisher::append(const App& app, const Publication& publication, const ChannelPolicy& policy,

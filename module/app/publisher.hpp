@@ -79,10 +79,12 @@ public:
     // The brokers' threads hear of it by Broker::rouse(), once for all that a turn of the event loop brings.
     Published publish(const App& app, const Publication& publication);
     // What another node has published and its brokers have got already: to the subscribers here. The key is the
-    // peer's, see KeyOwner::Peer.
+    // peer's, see KeyOwner::Peer, or (if it says so) KeyOwner::PeerClient.
     Published relay(const App& app, const Publication& publication);
     // Else it is TooLarge.
     bool fits(const App& app, const Publication& publication) const;
+    // Of an event of a stream: Peer or PeerClient.
+    static KeyOwner ownerOf(std::string_view messageId);
 
 private:
     bool fits(const App& app, const Publication& publication, const ChannelPolicy& policy) const;

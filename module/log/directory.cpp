@@ -113,7 +113,8 @@ std::uint16_t Directory::streamPlace(std::uint64_t identity) const
 // Of a life of the channel: all its lives in one era are one, since all but the last were without events.
 std::uint64_t Directory::epochOf(const ChannelKey& key) const
 {
-    return std::max<std::uint64_t>(SipHash(header_.keys.epochs).add(key.hash).add(header_.era).finish(), 1);
+    const std::uint64_t era = memory_.era(key.hash);
+    return std::max<std::uint64_t>(SipHash(header_.keys.epochs).add(key.hash).add(era).finish(), 1);
 }
 
 // --- room -----------------------------------------------------------------------------------------------------------
@@ -200,25 +201,26 @@ Directory::IdleEntry Directory::leastMissedOfOthers(const AppRow& needy, std::in
 void Directory::evict(std::uint32_t index)
 {
     const Entry& entry = memory_.entry(index);
+    const std::uint64_t hash = hashOf(entry);
     header_.forgottenPosition = std::max(header_.forgottenPosition, entry.lastPosition);
     if (entry.stream == 0) {
-        header_.era += entry.lastOffset != 0 ? 1 : 0; // should it come back it has another epoch
+        memory_.era(hash) += entry.lastOffset != 0 ? 1 : 0; // should it come back it has another epoch
     } else {
         Stream& stream = header_.streams[entry.stream - 1];
         stream.floor = std::max(stream.floor, entry.lastOffset);
     }
     step("entry forgotten");
     Presence(memory_).forgetAll(index); // users that webhooks have not been told the departure of
-    bury(index);
+    bury(index, hash);
 }
 
-void Directory::bury(std::uint32_t index)
+void Directory::bury(std::uint32_t index, std::uint64_t hash)
 {
     Entry& entry = memory_.entry(index);
     if (entry.list != Idle::None) {
         unlinkIdle(index);
     }
-    unlinkBucket(index);
+    unlinkBucket(index, hash);
     memory_.appOf(entry).channels.used--;
     --header_.channels;
     step("entry unlinked");
@@ -234,14 +236,13 @@ void Directory::linkBucket(std::uint32_t index, std::uint64_t hash)
     bucket = index;
 }
 
-void Directory::unlinkBucket(std::uint32_t index)
+void Directory::unlinkBucket(std::uint32_t index, std::uint64_t hash)
 {
-    const Entry& entry = memory_.entry(index);
-    std::uint32_t* link = &memory_.bucket(hash(app(memory_, entry), channel(entry)));
+    std::uint32_t* link = &memory_.bucket(hash);
     while (*link != index) {
         link = &memory_.entry(*link).nextInBucket;
     }
-    *link = entry.nextInBucket;
+    *link = memory_.entry(index).nextInBucket;
 }
 
 void Directory::moveToList(std::uint32_t index)
@@ -249,7 +250,7 @@ void Directory::moveToList(std::uint32_t index)
     Entry& entry = memory_.entry(index);
     const Idle list = idleListOf(entry);
     if (list == Idle::Gone) {
-        bury(index);
+        bury(index, hashOf(entry));
         entry.nextInBucket = header_.freeEntry;
         header_.freeEntry = index;
         return;
@@ -409,7 +410,7 @@ void Directory::rebuildEntries()
             header_.freeEntry = i;
             continue;
         }
-        linkBucket(i, hash(app(memory_, entry), channel(entry)));
+        linkBucket(i, hashOf(entry));
         memory_.appOf(entry).channels.used++;
         ++header_.channels;
     }

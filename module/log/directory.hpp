@@ -89,6 +89,7 @@ public:
 private:
     Cells cells() const { return Cells::ofChannels(memory_); }
     std::uint64_t hash(std::string_view app, std::string_view channel) const;
+    std::uint64_t hashOf(const Entry& entry) const { return hash(app(memory_, entry), channel(entry)); }
     bool matches(const Entry& entry, const ChannelKey& key) const;
     std::uint64_t epochOf(const ChannelKey& key) const;
     std::uint32_t takeEntry(AppRow& app, const Newcomer& newcomer);
@@ -100,7 +101,7 @@ private:
     IdleEntry leastMissed(AppRow& app, std::int64_t nowMs);
     IdleEntry leastMissedOfOthers(const AppRow& needy, std::int64_t nowMs, IdleEntry own);
     void evict(std::uint32_t index);
-    void bury(std::uint32_t index);
+    void bury(std::uint32_t index, std::uint64_t hash);
     // Of an entry without subscribers.
     Idle idleListOf(const Entry& entry) const
     {
@@ -114,7 +115,7 @@ private:
     }
     static IdleList& listOf(AppRow& app, Idle list) { return list == Idle::Spare ? app.spare : app.idle; }
     void linkBucket(std::uint32_t index, std::uint64_t hash);
-    void unlinkBucket(std::uint32_t index);
+    void unlinkBucket(std::uint32_t index, std::uint64_t hash);
     void moveToList(std::uint32_t index);
     void linkIdle(std::uint32_t index, Idle list);
     void unlinkIdle(std::uint32_t index);

@@ -4,6 +4,7 @@
 #include "log/step.hpp"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <span>
 
@@ -11,17 +12,23 @@ namespace realtime::sharedlog {
 
 namespace {
 
-// Of the app that has most of the cells, none of which is free.
-IdempotencyCell& oldestOfMost(std::span<IdempotencyCell, IdempotencyWays> cells)
+bool sameOwner(const IdempotencyCell& a, const IdempotencyCell& b)
+{
+    return a.app == b.app && a.ofClient == b.ofClient;
+}
+
+// The oldest of the owner that has most of the cells, of which there is one at least.
+IdempotencyCell& oldestOfMost(std::span<IdempotencyCell* const> cells)
 {
     IdempotencyCell* chosen = nullptr;
     std::ptrdiff_t most = 0;
-    for (IdempotencyCell& cell : cells) {
-        const auto same = std::count_if(cells.begin(), cells.end(),
-                                        [&](const IdempotencyCell& other) { return other.app == cell.app; });
-        if (same > most || (same == most && cell.position < chosen->position)) {
+    for (IdempotencyCell* cell : cells) {
+        const auto same = std::count_if(cells.begin(), cells.end(), [cell](const IdempotencyCell* other) {
+            return sameOwner(*cell, *other);
+        });
+        if (same > most || (same == most && cell->position < chosen->position)) {
             most = same;
-            chosen = &cell;
+            chosen = cell;
         }
     }
     return *chosen;
@@ -59,29 +66,27 @@ const IdempotencyCell* IdempotencyTable::find(const Digest& digest, std::int64_t
     return nullptr;
 }
 
-// Of those that share a place: the key's own (which came back after its window, so that a key is never there twice). Else
-// an app that has its share there gives its own oldest, and one that has less gets one that is free or over, or the oldest
-// of the app that has most.
+// Of those that share a place: the key's own (which came back after its window, so that a key is never there twice). Else an
+// app that has its share there gives one of its own, and one that has less gets one that is free or over, else one of any.
 IdempotencyCell& IdempotencyTable::choose(const Digest& digest, std::int64_t nowMs, std::uint16_t app) const
 {
-    auto& cells = set(digest).cells;
     IdempotencyCell* over = nullptr;
-    IdempotencyCell* ownOldest = nullptr;
-    std::uint32_t own = 0;
-    for (IdempotencyCell& cell : cells) {
+    std::array<IdempotencyCell*, IdempotencyWays> held{};
+    std::size_t count = 0;
+    for (IdempotencyCell& cell : set(digest).cells) {
         if (cell.digest[0] == digest[0] && cell.digest[1] == digest[1]) {
             return cell;
         }
-        if (expired(cell, nowMs)) {
-            over = &cell;
-        } else if (cell.app == app) {
-            ownOldest = own++ == 0 || cell.position < ownOldest->position ? &cell : ownOldest;
-        }
+        (expired(cell, nowMs) ? over : held[count++]) = &cell;
     }
+    const std::span all(held.data(), count);
+    const auto others =
+        std::partition(all.begin(), all.end(), [app](auto* cell) { return cell->app == app; });
+    const auto own = static_cast<std::size_t>(others - all.begin());
     if (own >= memory_.app(app).repeatWays) {
-        return *ownOldest;
+        return oldestOfMost(all.first(own));
     }
-    return over != nullptr ? *over : oldestOfMost(cells);
+    return over != nullptr ? *over : oldestOfMost(all);
 }
 
 void IdempotencyTable::put(const Digest& digest, std::int64_t nowMs, MessageId id, LogPosition position,
@@ -96,6 +101,7 @@ void IdempotencyTable::put(const Digest& digest, std::int64_t nowMs, MessageId i
     cell.position = position;
     cell.timeMs = nowMs;
     cell.app = app;
+    cell.ofClient = digest.owner == KeyOwner::Client || digest.owner == KeyOwner::PeerClient ? 1 : 0;
     step("idempotency cell filled");
     cell.offset = id.offset;
     step("idempotency cell alive");
@@ -104,9 +110,10 @@ void IdempotencyTable::put(const Digest& digest, std::int64_t nowMs, MessageId i
 IdempotencySet& IdempotencyTable::set(const Digest& digest) const
 {
     const auto& counts = memory_.plan().idempotencySets;
-    const auto owner = static_cast<std::size_t>(digest.owner);
-    const std::uint32_t first = std::accumulate(counts.begin(), counts.begin() + owner, 0U);
-    return memory_.idempotencySet(first + static_cast<std::uint32_t>(digest[0] % counts[owner]));
+    const auto table = std::min<std::size_t>(static_cast<std::size_t>(digest.owner), RepeatTables - 1);
+    const std::uint32_t first =
+        std::accumulate(counts.begin(), counts.begin() + static_cast<std::ptrdiff_t>(table), 0U);
+    return memory_.idempotencySet(first + static_cast<std::uint32_t>(digest[0] % counts[table]));
 }
 
 void IdempotencyTable::dropUnpublished(LogPosition head)

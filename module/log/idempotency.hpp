@@ -1,8 +1,9 @@
 // Which idempotency keys were seen lately, and what id their event got: a small set-associative table. A key is
 // known by 128 bits of keyed hash. Where more keys than cells meet, the oldest is forgotten: deduplication is a
-// promise for the window as far as memory allows, the log's only such. Each KeyOwner has a table of its own, so that
-// nobody's keys push out, or can be told from, those of others; and an app has so many of the cells of each place as its
-// share allows.
+// promise for the window as far as memory allows, the log's only such. Publishers, clients and other nodes have a table
+// each, so that nobody's keys push out, or can be told from, those of others. In each place of a table an app has so many
+// cells as its share allows; and where others need one, who has most gives way: of the events of streams, clients' and
+// publishers' count apart.
 //
 // Thread     digest() any, the rest under the log's mutex.
 #pragma once
@@ -19,7 +20,7 @@ class IdempotencyTable {
 public:
     struct Digest {
         std::array<std::uint64_t, 2> words{};
-        KeyOwner owner = KeyOwner::Publisher; // which table
+        KeyOwner owner = KeyOwner::Publisher;
         std::uint64_t operator[](std::size_t i) const { return words[i]; }
     };
 

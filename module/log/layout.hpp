@@ -155,10 +155,13 @@ struct IdempotencyCell {
     std::uint64_t offset; // 0: not in use
     LogPosition position;
     std::int64_t timeMs : 48;
-    std::uint64_t app : 16; // index of the AppRow
+    std::uint64_t app : 15;     // index of the AppRow
+    std::uint64_t ofClient : 1; // its client's; else its publisher's
 };
 static_assert(sizeof(IdempotencyCell) == 48);
 
+// Of publishers' keys, of clients', and of what tells events of other nodes and of streams apart.
+inline constexpr std::size_t RepeatTables = 3;
 inline constexpr std::uint32_t IdempotencyWays = 8; // cells that share one place in the table
 struct IdempotencySet {
     IdempotencyCell cells[IdempotencyWays];
@@ -172,21 +175,22 @@ inline constexpr std::uint64_t BlocksPerMember = 3; // 180 bytes of id and info 
 struct Plan {
     std::uint64_t totalBytes = 0;
     std::uint32_t slotCount = 0;
-    std::uint32_t appCount = 0;                             // the unused one at 0 included
-    std::uint32_t appBucketCount = 0;                       // a power of two
-    std::uint32_t bucketCount = 0;                          // likewise
-    std::uint32_t entryCount = 0;                           // the unused one at 0 included
-    std::uint32_t cellCount = 0;                            // likewise
-    std::uint32_t memberCount = 0;                          // likewise
-    std::uint32_t memberCellCount = 0;                      // likewise
-    std::uint32_t blockCount = 0;                           // likewise
-    std::array<std::uint32_t, KeyOwners> idempotencySets{}; // one table behind the other
+    std::uint32_t appCount = 0;                                // the unused one at 0 included
+    std::uint32_t appBucketCount = 0;                          // a power of two
+    std::uint32_t bucketCount = 0;                             // likewise
+    std::uint32_t entryCount = 0;                              // the unused one at 0 included
+    std::uint32_t cellCount = 0;                               // likewise
+    std::uint32_t memberCount = 0;                             // likewise
+    std::uint32_t memberCellCount = 0;                         // likewise
+    std::uint32_t blockCount = 0;                              // likewise
+    std::array<std::uint32_t, RepeatTables> idempotencySets{}; // one table behind the other
     std::uint32_t slotBytes = 0;
     // Offsets from the base.
     std::uint64_t slots = 0; // slotCount, and one more for the retired counters
     std::uint64_t apps = 0;
     std::uint64_t appBuckets = 0;
     std::uint64_t buckets = 0;
+    std::uint64_t eras = 0; // beside the buckets
     std::uint64_t entries = 0;
     std::uint64_t cells = 0;
     std::uint64_t members = 0;
@@ -238,8 +242,7 @@ struct Header {
     alignas(CacheLine) LogPosition pending; // record being published; 0: none
     std::uint64_t pendingRecords;           // what appendedRecords becomes with it
     std::uint64_t appendedRecords;
-    std::uint64_t era;             // counts the channels with events that the directory has given up
-    LogPosition forgottenPosition; // the newest record of any of them
+    LogPosition forgottenPosition; // the newest record of any channel that the directory has given up
     std::uint32_t appsTouched;     // rows above have never been used
     std::uint32_t entriesTouched;  // likewise
     std::uint32_t cellsTouched;    // likewise
@@ -288,6 +291,11 @@ public:
     std::uint32_t& bucket(std::uint64_t hash) const
     {
         return at<std::uint32_t>(plan().buckets)[hash & (plan().bucketCount - 1)];
+    }
+    // Counts the channels that have had this hash and were given up with their events. Truth.
+    std::uint32_t& era(std::uint64_t hash) const
+    {
+        return at<std::uint32_t>(plan().eras)[hash & (plan().bucketCount - 1)];
     }
     Entry& entry(std::uint32_t i) const { return at<Entry>(plan().entries)[i]; }
     Cell& cell(std::uint32_t i) const { return at<Cell>(plan().cells)[i]; }

@@ -14,7 +14,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -29,8 +28,9 @@ namespace {
 constexpr std::uint64_t DirectoryPart = 60;
 constexpr std::uint64_t AppsPart = 2;
 constexpr std::uint64_t PresencePart = 16;
-constexpr std::array<std::uint64_t, KeyOwners> IdempotencyParts{4, 2, 1};
+constexpr std::array<std::uint64_t, RepeatTables> IdempotencyParts{4, 2, 1};
 constexpr std::uint64_t RingShare = 2; // at least half
+constexpr std::uint64_t MaxAppRows = 1U << 15U;
 
 constexpr std::uint64_t roundUp(std::uint64_t bytes)
 {
@@ -47,7 +47,7 @@ std::uint32_t rowsOf(std::uint64_t totalBytes, std::uint64_t part, std::uint64_t
 std::uint32_t appRowsOf(std::uint64_t totalBytes)
 {
     constexpr std::uint64_t AppBytes = sizeof(AppRow) + 2 * sizeof(std::uint32_t);
-    return rowsOf(totalBytes, AppsPart, AppBytes, std::numeric_limits<std::uint16_t>::max());
+    return rowsOf(totalBytes, AppsPart, AppBytes, MaxAppRows);
 }
 
 Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
@@ -61,12 +61,12 @@ Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
     plan.appBucketCount = std::bit_ceil(plan.appCount);
 
     constexpr std::uint64_t EntryBytes =
-        sizeof(Entry) + CellsPerOwner * sizeof(Cell) + 2 * sizeof(std::uint32_t); // at most two buckets each
+        sizeof(Entry) + CellsPerOwner * sizeof(Cell) + 4 * sizeof(std::uint32_t); // at most two buckets each
     plan.entryCount = rowsOf(totalBytes, DirectoryPart, EntryBytes);
     plan.cellCount = static_cast<std::uint32_t>(plan.entryCount * CellsPerOwner);
     plan.bucketCount = std::bit_ceil(plan.entryCount);
     std::uint64_t sets = 0;
-    for (std::size_t i = 0; i < KeyOwners; ++i) {
+    for (std::size_t i = 0; i < RepeatTables; ++i) {
         plan.idempotencySets[i] = rowsOf(totalBytes, IdempotencyParts[i], sizeof(IdempotencySet));
         sets += plan.idempotencySets[i];
     }
@@ -81,7 +81,8 @@ Plan makePlan(std::uint64_t totalBytes, std::uint32_t slotCount)
     plan.apps = plan.slots + (slotCount + 1ULL) * sizeof(Slot);
     plan.appBuckets = roundUp(plan.apps + std::uint64_t{plan.appCount} * sizeof(AppRow));
     plan.buckets = roundUp(plan.appBuckets + std::uint64_t{plan.appBucketCount} * sizeof(std::uint32_t));
-    plan.entries = roundUp(plan.buckets + std::uint64_t{plan.bucketCount} * sizeof(std::uint32_t));
+    plan.eras = roundUp(plan.buckets + std::uint64_t{plan.bucketCount} * sizeof(std::uint32_t));
+    plan.entries = roundUp(plan.eras + std::uint64_t{plan.bucketCount} * sizeof(std::uint32_t));
     plan.cells = roundUp(plan.entries + std::uint64_t{plan.entryCount} * sizeof(Entry));
     plan.members = roundUp(plan.cells + std::uint64_t{plan.cellCount} * sizeof(Cell));
     plan.memberCells = roundUp(plan.members + std::uint64_t{plan.memberCount} * sizeof(MemberRow));
@@ -140,6 +141,7 @@ SharedLog SharedLog::create(std::span<std::byte> memory, const Options& options)
     header->layoutVersion = LogLayoutVersion;
     header->headerBytes = sizeof(Header);
     header->identity = drawRandom<std::uint64_t>();
+    header->cutEpoch = std::max<std::uint64_t>(drawRandom<std::uint64_t>(), 1);
     header->keys = drawRandom<Keys>();
     header->plan = plan;
     initialiseMutex(header->mutex);

@@ -73,9 +73,10 @@ inline constexpr std::size_t MaxStreams = 4; // of a log
 enum class KeyOwner : std::uint8_t {
     Publisher, // over HTTP, as servers do
     Client,    // a subscriber that may publish
-    Peer,      // not a key but what tells events of other nodes, or of a stream, apart
+    // Not a key but what tells events of other nodes, or of a stream, apart: those of publishers and those of clients.
+    Peer,
+    PeerClient,
 };
-inline constexpr std::size_t KeyOwners = 3;
 
 // What a publisher hands in. All views are copied. Limits are the caller's to check, save for the total size.
 struct NewRecord {

@@ -677,6 +677,7 @@ private:
         publication.userId = memberIn(message.channel);
         publication.timeMs = Worker::nowMs();
         publication.flags = record_flag::Transient;
+        publication.keyOwner = KeyOwner::Client;
         Worker& worker = *Worker::current();
         const PublishStatus status = worker.publish(*app_, publication).status;
         if (status != PublishStatus::Published) {

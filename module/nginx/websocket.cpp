@@ -92,6 +92,7 @@ private:
         publication.event = target_->event;
         publication.origin = target_->origin;
         publication.data = payload;
+        publication.keyOwner = KeyOwner::Client;
         publication.timeMs = Worker::nowMs();
         const PublishStatus status = worker.publish(endpoint().conf->app->app, publication).status;
         if (status != PublishStatus::Published) {

@@ -56,15 +56,89 @@ ngx_int_t makeDescriptors(ZoneConf& zone, SharedLog& shared, ngx_log_t* log)
     return conf->zones.front().get() == &zone ? makeHandoverSockets(shared, *zone.descriptors, log) : NGX_OK;
 }
 
+std::uint32_t slotsOf(const ZoneConf& zone)
+{
+    auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(zone.cycle->conf_ctx, ngx_core_module));
+    // Several generations live side by side after reloads.
+    const auto slots = std::max(64U, 4 * static_cast<std::uint32_t>(core->worker_processes));
+    return std::min(slots, SharedLog::MaxSlots);
+}
+
+std::size_t logBytes(std::size_t zoneBytes)
+{
+    return zoneBytes + ngx_pagesize -
+           (sizeof(ngx_slab_pool_t) + ngx_pagesize - 1) / ngx_pagesize * ngx_pagesize;
+}
+
+// May an event that is published there be of this zone? A channel with variables can be any.
+bool reaches(const LocConf& endpoint, const MainConf& conf, const ZoneConf& zone)
+{
+    const auto isThis = [&](std::uint32_t log) { return conf.zones[log].get() == &zone; };
+    if ((endpoint.kind & Publish) == 0) {
+        return false;
+    }
+    const App& app = endpoint.app->app;
+    const auto& channel = *static_cast<ngx_http_complex_value_t*>(endpoint.channels->elts);
+    if (channel.lengths == nullptr) {
+        return isThis(app.policyOf(view(channel.value)).log);
+    }
+    return isThis(app.log) || std::any_of(app.ruleLogs.begin(), app.ruleLogs.end(), isThis);
+}
+
+// Advice: how large the zone must be for such messages. Empty if none can be large enough.
+std::string largerZone(const ZoneConf& zone, std::size_t messageBytes)
+{
+    constexpr std::size_t M = std::size_t{1} << 20;
+    constexpr std::size_t Most = std::size_t{64} << 10; // of M
+    for (std::size_t size = zone.size / M + 1; size <= Most; size++) {
+        if (SharedLog::maxDataBytes(logBytes(size * M), slotsOf(zone)) >= messageBytes) {
+            return ", or make the zone " + std::to_string(size) + "m";
+        }
+    }
+    return {};
+}
+
+// An event that realtime_max_message_size lets in and the zone can never take would be refused for no reason that its
+// publisher could see.
+bool messagesFit(const ZoneConf& zone, const SharedLog& log, ngx_log_t* errorLog)
+{
+    const MainConf* conf = mainConf(zone.cycle);
+    if (conf == nullptr) {
+        return true;
+    }
+    const std::size_t most = log.maxDataBytes();
+    for (const LocConf* endpoint : conf->endpoints) {
+        const ConfPlace& place = endpoint->maxMessagePlace;
+        if (place.file.len == 0 || endpoint->maxMessageBytes <= most || !reaches(*endpoint, *conf, zone)) {
+            continue;
+        }
+        ngx_log_error(
+            NGX_LOG_EMERG, errorLog, 0,
+            "\"realtime_max_message_size\" is more than realtime_zone \"%s\" takes from the endpoint in "
+            "%V:%ui: write at most %uzk%s in %V:%ui",
+            zone.name.c_str(), &endpoint->place.file, endpoint->place.line, most / 1024,
+            largerZone(zone, endpoint->maxMessageBytes).c_str(), &place.file, place.line);
+        return false;
+    }
+    return true;
+}
+
 ngx_int_t initZone(ngx_shm_zone_t* zone, void* oldData)
 {
     auto* conf = static_cast<ZoneConf*>(zone->data);
     return guard<ngx_int_t>(zone->shm.log, NGX_ERROR, [&]() -> ngx_int_t {
+        const MainConf* main = mainConf(conf->cycle);
+        if (main != nullptr && main->zones.front().get() == conf &&
+            checkSurroundings(*main, zone->shm.log) != NGX_OK) {
+            return NGX_ERROR;
+        }
         auto memory = logMemory(zone);
         if (oldData != nullptr) {
             if (auto known = SharedLog::attach(memory)) { // a reload: both generations go on in the same log
                 conf->descriptors = static_cast<const ZoneConf*>(oldData)->descriptors;
-                return makeDescriptors(*conf, *known, zone->shm.log);
+                return messagesFit(*conf, *known, zone->shm.log)
+                           ? makeDescriptors(*conf, *known, zone->shm.log)
+                           : NGX_ERROR;
             }
         }
         if (oldData != nullptr) {
@@ -72,13 +146,11 @@ ngx_int_t initZone(ngx_shm_zone_t* zone, void* oldData)
                           "realtime_zone \"%s\" was laid out by another build of the module: history is lost",
                           conf->name.c_str());
         }
-        auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(conf->cycle->conf_ctx, ngx_core_module));
         SharedLog::Options options;
-        // Several generations live side by side after reloads.
-        options.slots = std::max(64U, 4 * static_cast<std::uint32_t>(core->worker_processes));
-        options.slots = std::min(options.slots, SharedLog::MaxSlots);
+        options.slots = slotsOf(*conf);
         SharedLog fresh = SharedLog::create(memory, options);
-        return makeDescriptors(*conf, fresh, zone->shm.log);
+        return messagesFit(*conf, fresh, zone->shm.log) ? makeDescriptors(*conf, fresh, zone->shm.log)
+                                                        : NGX_ERROR;
     });
 }
 
@@ -95,7 +167,9 @@ char* zoneDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
         return const_cast<char*>("has an empty name");
     }
     if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid size \"%V\"", &arguments[2]);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\": name and size are wanted, as in \"main 32m\"",
+                           &arguments[2]);
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     if (size < static_cast<ssize_t>(SharedLog::MinimumBytes)) {
@@ -106,6 +180,7 @@ char* zoneDirective(ngx_conf_t* cf, ngx_command_t*, void* data)
     return guard<char*>(cf->log, static_cast<char*>(NGX_CONF_ERROR), [&]() -> char* {
         auto zone = std::make_unique<ZoneConf>();
         zone->name = view(arguments[1]);
+        zone->place = placeOf(cf);
         zone->size = static_cast<std::size_t>(size);
         for (const auto& other : conf.zones) {
             if (other->name == zone->name) {

@@ -343,6 +343,7 @@ void OrderedChannels::append(Stream& stream, const IncomingMessage& message)
     const std::string key = keyOf(message.messageId);
     Publication& publication = incoming->publication;
     publication.idempotencyKey = key;
+    publication.keyOwner = Publisher::ownerOf(message.messageId);
     publication.timeMs = message.timeMs != 0 ? message.timeMs : node_.now();
     publication.number = stream.life + message.number;
     if (message.worker && message.node == stream.broker->node) {
@@ -379,7 +380,7 @@ void OrderedChannels::tellPublishers()
         record.app = one.app;
         record.channel = one.channel;
         record.idempotencyKey = key;
-        record.keyOwner = KeyOwner::Peer;
+        record.keyOwner = Publisher::ownerOf(one.messageId);
         record.timeMs = node_.now();
         if (const auto appended = node_.hub().log(one.log).log.appended(record)) {
             back.emplace_back(one.token, *appended);

@@ -17,7 +17,7 @@ constexpr int Visits = 400; // of one connection
 NginxOptions twoApps(const std::string& quotas = "", int workers = 1)
 {
     NginxOptions options = shop(workers);
-    options.zone = "main 1m"; // some 730 channels
+    options.zone = "main 1m"; // some 710 channels
     const std::string mark = "subscription_count on;";
     options.http.insert(options.http.find(mark), quotas);
     options.server += "location /apps/ { realtime_pusher api; }\n";

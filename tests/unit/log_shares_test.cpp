@@ -139,11 +139,37 @@ TEST(who_waits_for_the_first_event_of_a_channel_knows_it_again)
 TEST(a_channel_that_was_given_up_with_its_events_is_another_when_it_is_back)
 {
     Zone zone;
-    const MessageId before = zone.publish("app", "room").id;
-    for (std::uint32_t i = 0; zone.has("app", "room"); ++i) {
-        zone.publish("app", "more" + std::to_string(i));
+    std::set<std::uint64_t> epochs;
+    for (std::uint32_t life = 0; life < 20; ++life) {
+        assert_true(epochs.insert(zone.publish("app", "room").id.epoch).second);
+        for (std::uint32_t i = 0; zone.has("app", "room"); ++i) {
+            zone.publish("app", std::to_string(life) + "." + std::to_string(i));
+        }
     }
-    assert_true(zone.publish("app", "room").id.epoch != before.epoch);
+}
+
+TEST(channels_that_are_given_up_leave_others_without_events_as_they_are)
+{
+    Zone zone;
+    std::vector<std::uint64_t> epochs;
+    const auto silent = [&](int i) {
+        const ChannelRef ref = zone.log.subscribe(zone.slot, "app", "silent" + std::to_string(i))->channel;
+        zone.log.unsubscribe(zone.slot, ref);
+        return ref.epoch;
+    };
+    constexpr int Silent = 100;
+    for (int i = 0; i < Silent; ++i) {
+        epochs.push_back(silent(i));
+    }
+    zone.fill("app", "c", zone.capacity + 100); // a hundred of them are given up
+    int same = 0;
+    for (int i = 0; i < Silent; ++i) {
+        const auto done =
+            zone.log.subscribe(zone.slot, "app", "silent" + std::to_string(i), {}, Now + 2 * AgeMs);
+        same += done->channel.epoch == epochs[static_cast<std::size_t>(i)] ? 1 : 0;
+        zone.log.unsubscribe(zone.slot, done->channel);
+    }
+    assert_true(same > Silent / 2);
 }
 
 TEST(a_channel_stays_while_somebody_outside_was_told_of_it)
@@ -414,7 +440,8 @@ TEST(keys_of_clients_do_not_push_out_those_of_publishers)
 TEST(keys_of_an_app_push_out_its_own_only)
 {
     Zone zone;
-    for (const KeyOwner owner : {KeyOwner::Publisher, KeyOwner::Client, KeyOwner::Peer}) {
+    for (const KeyOwner owner :
+         {KeyOwner::Publisher, KeyOwner::Client, KeyOwner::Peer, KeyOwner::PeerClient}) {
         zone.share({{"greedy", {}, {}, {0, 25}}, {"other", {}, {}, {0, 25}}});
         zone.publish("other", "orders", "order-42", owner);
         for (int i = 0; i < 20'000; ++i) {
@@ -433,6 +460,21 @@ TEST(where_keys_meet_the_app_that_has_most_gives_way)
         zone.publish("greedy", "noise", "key" + std::to_string(i), KeyOwner::Publisher, Now + 1);
     }
     assert_true(zone.publish("other", "orders", "order-42").status == AppendStatus::Repeated);
+}
+
+TEST(clients_events_of_a_stream_do_not_push_out_publishers)
+{
+    for (const bool shared : {false, true}) {
+        Zone zone;
+        if (shared) {
+            zone.share({{"app", {}, {}, {0, 25}}, {"other", {}, {}, {0, 25}}});
+        }
+        zone.publish("app", "orders", "s-42", KeyOwner::Peer);
+        for (int i = 0; i < 20'000; ++i) {
+            zone.publish("app", "noise", "c-" + std::to_string(i), KeyOwner::PeerClient, Now + 1);
+        }
+        assert_true(zone.publish("app", "orders", "s-42", KeyOwner::Peer).status == AppendStatus::Repeated);
+    }
 }
 
 TEST(an_app_that_is_alone_has_the_whole_table_of_repeats)
