@@ -141,6 +141,14 @@ std::string_view idempotencyKeyOf(ngx_http_request_t* r)
     return key.empty() ? queryArgument(r, "idempotency_key", given) : key;
 }
 
+// What comes from a web page is a client's, as over its WebSocket: it may have sent the same there before. Browsers say
+// where a page comes from with every POST, and pages cannot keep them from it.
+KeyOwner keyOwnerOf(ngx_http_request_t* r, const LocConf& conf)
+{
+    const bool client = conf.kind == PubSub || !requestHeader(r, "origin").empty();
+    return client ? KeyOwner::Client : KeyOwner::Publisher;
+}
+
 // A test event of realtime_status goes where its request says, any other where its location does.
 const App& appOf(ngx_http_request_t* r, const LocConf& conf)
 {
@@ -174,7 +182,7 @@ ngx_int_t publishBody(ngx_http_request_t* r)
     publication.event = view(context.event);
     publication.data = gatherBody(r, buffer);
     publication.idempotencyKey = idempotencyKeyOf(r);
-    publication.keyOwner = conf.kind == PubSub ? KeyOwner::Client : KeyOwner::Publisher;
+    publication.keyOwner = keyOwnerOf(r, conf);
     publication.contentType = contentTypeOf(r);
     publication.timeMs = Worker::nowMs();
 

@@ -95,7 +95,7 @@ test('a cache channel that is resumed sends what is missing, in order, and the l
   assert.deepEqual(await resumed('earliest'), ids);
 });
 
-test('realtime:publish with a key publishes once, on whatever worker and whether by WebSocket or HTTP', async t => {
+test('realtime:publish with a key publishes once, on whatever worker and whether by WebSocket or by a page\'s POST', async t => {
   const shop = await Shop.open(t, { rules: publishing,
     server: 'location = /pub { realtime_publish orders app=731 event=$arg_event; }' });
   const listener = await shop.rawConnected();
@@ -108,9 +108,12 @@ test('realtime:publish with a key publishes once, on whatever worker and whether
   const id = await publish(sockets[0], 1, 'key 1', 'a');
   assert.equal(await publish(sockets[0], 2, 'key 1', 'b'), id);
   assert.equal(await publish(sockets[1], 1, 'key 1', 'c'), id);
-  const post = await fetch(`${shop.url}/pub?event=created&idempotency_key=key%201`, { method: 'POST', body: 'd' });
-  assert.equal((await post.json()).id, id);
+  const post = async headers => (await (await fetch(`${shop.url}/pub?event=created&idempotency_key=key%201`,
+    { method: 'POST', body: 'd', headers })).json()).id;
+  assert.equal(await post({ Origin: shop.url }), id);
+  const servers = await post({}); // a server's key is another, whatever a client has done
+  assert.notEqual(servers, id);
   const other = await publish(sockets[1], 2, 'key 2', 'e');
   assert.deepEqual((await listener.settled()).filter(frame => frame.event === 'created').map(({ id: one, data }) => [one, data]),
-    [[id, 'a'], [other, 'e']]);
+    [[id, 'a'], [servers, 'd'], [other, 'e']]);
 });

@@ -177,6 +177,7 @@ TEST(a_quota_holds_for_all_doors)
     expectEqual(get(nginx.url("/shop/sub/room5")).status, 503L);
     shopPublish(nginx, "room3", "x");
     client.socket().send({Text, unsubscribeFrom("room0")});
+    settle(client);
     client.subscribe("room6"); // in its place
     for (int i = 0; i < 20; ++i) {
         publish(nginx, "other" + std::to_string(i), "x");
@@ -188,8 +189,9 @@ TEST(a_quota_holds_for_all_doors)
 TEST(a_full_presence_share_refuses_the_one_subscription)
 {
     NginxOptions options = twoApps("presence_quota 2;");
-    replaceAll(options.http, "events=channel_existence,presence,",
-               "events="); // else who has gone stays for a while
+    // Else who has gone stays until the webhook is told of it.
+    const std::size_t webhook = options.http.find("webhook ");
+    options.http.erase(webhook, options.http.find(';', webhook) + 1 - webhook);
     const Nginx nginx(options);
     PusherClient client(nginx.port(), ShopKey, ShopSecret);
     client.subscribe("presence-a", R"({"user_id":"ada"})");
@@ -297,6 +299,19 @@ TEST(who_posts_to_pubsub_is_a_client)
     expect(order != first, "the server's event is another");
     expectEqual(publishAsServer(nginx, "/pub/orders", "order-42"), order);
     expectEqual(publishAsServer(nginx, "/ws/orders", "order-42"), first);
+}
+
+TEST(who_posts_from_a_web_page_is_a_client_as_over_its_websocket)
+{
+    const Nginx nginx(twoApps());
+    PusherClient client(nginx.port(), ShopKey, ShopSecret);
+    const std::string first = publishAsClient(client, "orders", "order-42");
+    const std::vector<std::string> page = {"Idempotency-Key: order-42",
+                                           "Origin: http://127.0.0.1:" + std::to_string(nginx.port())};
+    const auto again = post(nginx.url("/shop/pub/orders"), "the same", page); // a beacon, say
+    expectEqual(again.status, 202L);
+    expectEqual(Json::parse(again.body).at("id").text(), first);
+    expect(publishAsServer(nginx, "/shop/pub/orders", "order-42") != first, "the server's event is another");
 }
 
 TEST(no_number_of_keys_of_clients_or_of_other_apps_pushes_a_servers_out)
