@@ -109,6 +109,20 @@ TEST(a_publisher_is_told_the_id_that_subscribers_see_and_their_number_on_all_nod
     subscriber.expectSilence();
 }
 
+TEST(a_web_page_takes_no_key_of_a_server)
+{
+    auto& server = RabbitMq::share();
+    const Node a(ordered(server.url(), "keys"));
+    const Node b(ordered(server.url(), "keys"));
+    const std::vector<std::string> servers = {"Idempotency-Key: 42"};
+    const std::vector<std::string> pages = {"Idempotency-Key: 42", "Origin: " + a.url("")};
+    const std::string guess = publishOrdered(a, "ordered.room", "noise", pages);
+    const std::string order = publishOrdered(a, "ordered.room", "order", servers);
+    expect(order != guess, "the server's event is another");
+    expectEqual(publishOrdered(b, "ordered.room", "order", servers), order);
+    expectEqual(publishOrdered(a, "ordered.room", "noise", pages), guess);
+}
+
 TEST(a_client_resumes_on_any_node)
 {
     auto& server = RabbitMq::share();
