@@ -208,7 +208,8 @@ ngx_int_t publishBody(ngx_http_request_t* r)
     case PublishStatus::ChannelsFull:
         return refuseForNow(r, "the realtime_zone has no room for another channel");
     case PublishStatus::TooLarge:
-        return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "larger than the realtime_zone can take");
+        return refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                      "larger than the realtime_zone or a broker can ever take");
     }
     if (!ordered) {
         context.messageId = formatted(r->pool, published.id);

@@ -106,7 +106,7 @@ private:
 
     ngx_int_t refuseTooLarge()
     {
-        return refuse(r_, {413, "The event is larger than the realtime_zone can take"});
+        return refuse(r_, {413, "The event is larger than the zone or a broker can ever take"});
     }
 
     // False: it cannot be stored now.

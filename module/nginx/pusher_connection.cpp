@@ -683,7 +683,7 @@ private:
         if (status != PublishStatus::Published) {
             const bool tooLarge = status == PublishStatus::TooLarge;
             worker.counters().add(tooLarge ? Counter::PublishInvalid : Counter::PublishRefused);
-            softError(tooLarge ? "The event is larger than the zone can take"
+            softError(tooLarge ? "The event is larger than the zone or a broker can ever take"
                                : "The event could not be stored",
                       message.channel);
             return;
@@ -749,7 +749,7 @@ private:
             const bool tooLarge = published.status == PublishStatus::TooLarge;
             worker.counters().add(tooLarge ? Counter::PublishInvalid : Counter::PublishRefused);
             publishError(message, tooLarge ? 413 : 503,
-                         tooLarge ? "The event is larger than the zone can take"
+                         tooLarge ? "The event is larger than the zone or a broker can ever take"
                                   : "The event could not be stored");
             return;
         }

@@ -111,7 +111,7 @@ private:
         Counters& counters = Worker::current()->counters();
         if (status == PublishStatus::TooLarge) {
             counters.add(Counter::PublishInvalid);
-            failWith(ws::close_code::TooBig, "larger than the realtime_zone can take");
+            failWith(ws::close_code::TooBig, "larger than the realtime_zone or a broker can ever take");
         } else {
             counters.add(Counter::PublishRefused);
             failWith(ws::close_code::TryAgainLater, "the event could not be stored");
