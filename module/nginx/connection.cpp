@@ -235,7 +235,13 @@ void Connection::share()
 void Connection::sharedReadHandler(ngx_http_request_t* r)
 {
     auto& self = outletOf<Connection>(r);
-    guardVoid(r->connection->log, [&] { self.onReadable(); });
+    guardVoid(r->connection->log, [&] {
+        if (self.ending()) {
+            self.readInput();
+        } else {
+            self.onReadable();
+        }
+    });
 }
 
 void Connection::releaseRequest()
@@ -560,7 +566,8 @@ bool Connection::overfull()
         return false;
     }
     ngx_log_error(NGX_LOG_INFO, connection_->log, 0,
-                  "realtime: subscriber does not read, %uz bytes wait and take %uz: closed", waitingBytes(), cost);
+                  "realtime: subscriber does not read, %uz bytes wait and take %uz: closed", waitingBytes(),
+                  cost);
     Worker::current()->counters().add(Counter::SlowClosed);
     return true;
 }
@@ -655,7 +662,9 @@ void Connection::linger()
     if (c->ssl != nullptr) {
         c->ssl->shutdown_without_free = 1; // as nginx's own lingering close has it
         const ngx_int_t rc = ngx_ssl_shutdown(c);
-        if (rc == NGX_ERROR) {
+        if (rc == NGX_ERROR ||
+            (rc == NGX_AGAIN && !owned_)) { // while it is shared, its events are the request's
+            c->ssl->shutdown_without_free = 0;
             destroy();
             return;
         }
@@ -673,10 +682,12 @@ void Connection::linger()
 void Connection::halfClose()
 {
     ngx_connection_t* c = connection_;
-    c->read->handler = readHandler; // those of the TLS shutdown were there, and its timer
-    c->write->handler = writeHandler;
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
+    if (owned_) { // those of the TLS shutdown were there, and its timer
+        c->read->handler = readHandler;
+        c->write->handler = writeHandler;
+        if (c->read->timer_set) {
+            ngx_del_timer(c->read);
+        }
     }
     // Reset by the peer, or broken.
     if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1 ||

@@ -109,6 +109,34 @@ TEST(a_websocket_works_while_its_mirror_is_not_answered_yet)
     expectEqual(socket.receiveText(), "elsewhere");
 }
 
+// Its events are the request's as long as that is in use, also where it lingers.
+TEST(a_websocket_that_is_failed_ends_at_once_while_its_mirror_is_not_answered_yet)
+{
+    for (const bool answered : {false, true}) {
+        for (const bool more : {false, true}) {
+            Upstream upstream;
+            const Nginx nginx(mirrored(upstream));
+            RawWebSocket client(nginx.port(), "/mirrored/room");
+            upstream.accept();
+            client.send({Text, "hello"});
+            expectEqual(client.receive().payload, "hello");
+            client.sendBytes(encode({3, "x"}) + std::string(more ? 1 << 20 : 0, 'x'));
+            expectEqual(client.receiveClose(), 1002);
+            expectEqual(client.socket().receiveUntilClosed(4s), "");
+            expect(!client.socket().wasReset(), "it was reset");
+            if (answered) {
+                upstream.answer(); // it lingers, and is detached meanwhile
+                waitForLog(nginx, "GET /mirrored/room");
+            }
+            waitUntilEmpty(nginx);
+            client.sendBytes("late");
+            RawWebSocket other(nginx.port(), "/ws/room");
+            other.send({Text, "the worker goes on"});
+            expectEqual(other.receive().payload, "the worker goes on");
+        }
+    }
+}
+
 TEST(an_event_stream_works_while_its_mirror_is_not_answered_yet)
 {
     Upstream upstream;
