@@ -1,5 +1,5 @@
 // A subscriber of this worker with everything but its transport: its place in the keep-alive lists and how it ends.
-// Transports: Connection (WebSocket, SSE over HTTP/1.1), RequestStream (SSE over HTTP/2), LongPoll.
+// Transports: Connection (WebSocket, SSE over HTTP/1.1), RequestOutlet (SSE over HTTP/2, long-polls).
 //
 // Ownership  an Outlet owns itself: finish(), processEnds() and the like destroy it. It always is in one of the
 //            worker's lists. All functions are called on the event loop.
@@ -41,6 +41,9 @@ public:
     virtual void processEnds() = 0;
     // Called by the worker after finishLater(): carries out what it was asked for. May destroy it.
     virtual void finish() = 0;
+
+    // Nobody but the worker tells it that nginx wants to go.
+    virtual bool waitsInRequest() const { return false; }
 
     Gauge transport() const { return static_cast<Gauge>(gauge_); }
 

@@ -8,6 +8,7 @@
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
+#include "nginx/waiting_request.hpp"
 #include "nginx/worker.hpp"
 
 #include "base/json_text.hpp"
@@ -15,9 +16,7 @@
 
 #include <charconv>
 #include <memory>
-
-extern "C" void
-ngx_http_test_reading(ngx_http_request_t* r); // in no header of nginx, but of its core for ever
+#include <utility>
 
 namespace realtime {
 
@@ -61,20 +60,14 @@ ngx_int_t answer(ngx_http_request_t* r, ngx_uint_t status, const Published& publ
     return respond(r, status, "application/json", body);
 }
 
-// A publish that waits until brokers have stored its event. The request owns it: it dies with it, and with a client
-// that leaves; the event stays queued.
+// A publish that waits until brokers have stored its event; see waiting_request.hpp for who owns it. The event stays queued,
+// whatever becomes of the request.
 class PendingPublish final : public AckWaiter {
 public:
     explicit PendingPublish(ngx_http_request_t* r)
-        : request_(r), late_([this] { finish(NGX_HTTP_GATEWAY_TIME_OUT); })
+        : request_(r, this), late_([this] { finish(NGX_HTTP_GATEWAY_TIME_OUT); }),
+          token_(Worker::current()->expectAck(*this))
     {
-        ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
-        if (cleanup == nullptr) {
-            throw std::bad_alloc();
-        }
-        cleanup->data = this;
-        cleanup->handler = [](void* self) { delete static_cast<PendingPublish*>(self); };
-        token_ = Worker::current()->expectAck(*this);
     }
     ~PendingPublish() { Worker::current()->forgetAck(token_); }
     PendingPublish(const PendingPublish&) = delete;
@@ -82,11 +75,11 @@ public:
 
     std::uint64_t token() const { return token_; }
 
+    // From now on it belongs to itself. The reference that it needs is the one that reading the body took.
     void await(const Published& published, ngx_msec_t atMost)
     {
         published_ = published;
-        request_->read_event_handler = ngx_http_test_reading; // notices a client that leaves
-        request_->write_event_handler = ngx_http_request_empty_handler;
+        request_.wait();
         late_.after(atMost, true);
     }
 
@@ -94,7 +87,7 @@ public:
     {
         published_.id = id;
         published_.subscribers = subscribers;
-        RequestContext& context = contextOf(request_);
+        RequestContext& context = contextOf(request_.get());
         context.messageId = formatted(request_->pool, id);
         context.subscribers = subscribers;
     }
@@ -111,26 +104,25 @@ public:
 private:
     void finish(ngx_uint_t status)
     {
-        ngx_http_request_t* r = request_;
-        ngx_int_t rc = guard<ngx_int_t>(r->connection->log, NGX_ERROR, [&] {
+        ngx_http_request_t* r = request_.get();
+        const Published published = std::move(published_);
+        delete this;
+        finishRequest(r, [&] {
             if (status == NGX_HTTP_OK) {
-                return answer(r, status, published_);
+                return answer(r, status, published);
             }
             // Not 503, which means that it was not broadcast either.
             return respondError(r, status,
-                                published_.handBack.empty()
+                                published.handBack.empty()
                                     ? "the event was broadcast, but is not confirmed yet; it stays queued"
                                     : "the event is not delivered yet; it stays queued");
         });
-        ngx_connection_t* c = r->connection;
-        ngx_http_finalize_request(r, rc);
-        ngx_http_run_posted_requests(c);
     }
 
-    ngx_http_request_t* request_;
-    std::uint64_t token_ = 0;
-    Published published_;
+    WaitingRequest request_;
     Callback late_;
+    std::uint64_t token_;
+    Published published_;
 };
 
 // The header, or the query argument: navigator.sendBeacon cannot send headers.
@@ -188,7 +180,7 @@ ngx_int_t publishBody(ngx_http_request_t* r)
 
     const App& app = appOf(r, conf);
     const bool ordered = app.ordered(publication.channel);
-    PendingPublish* pending = conf.ack == Ack::Log && !ordered ? nullptr : new PendingPublish(r);
+    auto pending = conf.ack == Ack::Log && !ordered ? nullptr : std::make_unique<PendingPublish>(r);
     publication.token = pending != nullptr ? pending->token() : 0;
     publication.needsConfirm = conf.ack == Ack::Broker;
     publication.streamAlone = conf.ack == Ack::Log;
@@ -216,9 +208,10 @@ ngx_int_t publishBody(ngx_http_request_t* r)
         context.subscribers = published.subscribers;
     }
     if (pending != nullptr && published.stores > 0) {
-        pending->await(published, conf.timeout);
+        pending.release()->await(published, conf.timeout);
         return NGX_DONE;
     }
+    pending.reset(); // before it is answered, as always
     return answer(r, NGX_HTTP_ACCEPTED, published);
 }
 

@@ -8,6 +8,7 @@
 #include "nginx/takeover.hpp"
 
 #include <algorithm>
+#include <sys/eventfd.h>
 
 namespace realtime {
 
@@ -63,7 +64,9 @@ std::int64_t Worker::nowMs()
 Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     : Node(eventLoop, nodeConfig(cycle, conf)), conf_(conf), partialMessages_(conf.partialBytes),
       readBuffer_(new char[ReadBytes]), tick_([this] { onTick(); }), pump_([this] { onPump(); }),
-      drain_([this] { onDrain(); })
+      drain_([this] { onDrain(); }), sentinelFd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      sentinel_(
+          sentinelFd_.get(), [this] { drainRequests(); }, EventSource::Kind::Socket)
 {
     statusFeed_ = std::make_unique<StatusFeed>(*this);
     currentWorker = this;
@@ -273,6 +276,23 @@ void Worker::drainLater(Outlet& outlet)
         drain_.after(DrainStep, true);
     }
     draining_.push(outlet, ngx_current_msec);
+}
+
+// nginx does not ask them, and would not wait for them either: most have no timer.
+void Worker::drainRequests()
+{
+    for (auto& endpoint : endpoints_) {
+        for (IdleList* list : {&endpoint->active, &endpoint->pinged}) {
+            for (IdleNode* node = list->first(); node != nullptr;) {
+                auto* outlet = static_cast<Outlet*>(node);
+                node = list->after(*node);
+                if (outlet->waitsInRequest()) {
+                    outlet->setLeaving();
+                    drainLater(*outlet);
+                }
+            }
+        }
+    }
 }
 
 // Closes the share of this step, so that all are asked by the end of realtime_drain and no step is a storm.

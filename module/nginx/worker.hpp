@@ -6,6 +6,7 @@
 
 #include "nginx/ngx.hpp"
 
+#include "base/own_fd.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/event_source.hpp"
 #include "nginx/idle_list.hpp"
@@ -81,6 +82,7 @@ private:
     Gauge transportOf(const Subscriber& subscriber) const override;
     void onTick();
     void onPump();
+    void drainRequests();
     void onDrain();
     void keepAlive(Endpoint& endpoint);
     void keepAlive(Endpoint& endpoint, IdleList& list);
@@ -107,6 +109,8 @@ private:
     Callback tick_;
     Callback pump_;
     Callback drain_;
+    OwnFd sentinelFd_;     // nobody writes there
+    EventSource sentinel_; // nginx calls it when the worker is told to go
 };
 
 } // namespace realtime
