@@ -2,6 +2,8 @@
 #include "nginx/connection.hpp"
 #include "nginx/guard.hpp"
 #include "nginx/request_context.hpp"
+#include "nginx/request_outlet.hpp"
+#include "nginx/request_output.hpp"
 #include "nginx/response.hpp"
 #include "nginx/status_feed.hpp"
 #include "nginx/str.hpp"
@@ -11,11 +13,9 @@
 
 #include "wire/sse.hpp"
 
-#include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
-
-extern "C" void ngx_http_test_reading(ngx_http_request_t* r);
 
 namespace realtime {
 
@@ -124,55 +124,37 @@ ngx_int_t openDetached(ngx_http_request_t* r, const LocConf& conf, const Begin& 
 
 // --- HTTP/2 and later -------------------------------------------------------------------------------------------
 
-// The request stays, since its stream is nginx's. It owns this object.
-class RequestStream final : public Outlet {
+// The request stays, since its stream is nginx's.
+class RequestStream final : public RequestOutlet {
 public:
     RequestStream(Endpoint& endpoint, ngx_http_request_t* r)
-        : Outlet(Encoding::Sse, endpoint, Gauge::Sse, Counter::ConnectedSse), request_(r)
+        : RequestOutlet(Encoding::Sse, endpoint, Gauge::Sse, Counter::ConnectedSse, r),
+          output_(RequestOutput::of(r))
     {
     }
+    ~RequestStream() override { output_.drop(); }
 
     void start()
     {
         started_ = true;
-        request_->read_event_handler = ngx_http_test_reading;
-        request_->write_event_handler = [](ngx_http_request_t* r) {
+        contextOf(request()).outlet = this;
+        wait([](ngx_http_request_t* r) {
             auto& self = outletOf<RequestStream>(r);
-            guardVoid(r->connection->log, [&] { self.flush(); });
-        };
+            guardVoid(r->connection->log, [&] { self.onWritable(); });
+        });
         flush();
     }
 
-    void enqueue(const FramePtr& frame, std::uint32_t) override
-    {
-        if (!ending_) {
-            waiting_.push_back(frame);
-        }
-    }
+    void enqueue(const FramePtr& frame, std::uint32_t) override { output_.add(frame); }
 
     void flush() override
     {
-        if (!started_) {
-            return;
-        }
-        ngx_int_t rc = send();
-        if (rc == NGX_ERROR) {
-            broken_ = true;
-            Worker::current()->finishLater(*this);
-            return;
-        }
-        if (pendingBytes_ > endpoint().conf->bufferBytes && !ending_) {
-            ngx_log_error(NGX_LOG_INFO, request_->connection->log, 0,
-                          "realtime: subscriber does not read, %uz bytes wait: closed", pendingBytes_);
-            Worker::current()->counters().add(Counter::SlowClosed);
-            broken_ = true;
-            Worker::current()->finishLater(*this);
-        } else if (pendingBytes_ == 0 && replaying()) {
-            Worker::current()->pumpLater(*this);
+        if (started_ && !broken_) {
+            handedOver(output_.send());
         }
     }
 
-    std::size_t waitingBytes() const override { return pendingBytes_; }
+    std::size_t waitingBytes() const override { return output_.waitingBytes(); }
     void cutOff(std::string_view) override {} // this encoding announces gaps
 
     void pingDue() override
@@ -181,95 +163,72 @@ public:
         touch();
         flush();
     }
-    void timeoutDue() override { end(NGX_HTTP_CLOSE); }
-    void closeWaitOver() override { end(NGX_HTTP_CLOSE); }
-    void askToReconnect() override { end(endStream(request_)); }
-    void processEnds() override { end(NGX_HTTP_CLOSE); }
+    void timeoutDue() override { close(); }
+    void closeWaitOver() override { close(); }
+    // Behind what nginx has begun with, and so between two events.
+    void askToReconnect() override
+    {
+        end([r = request()] { return endStream(r); });
+    }
+    void processEnds() override { close(); }
     void finish() override
     {
         if (broken_) {
-            end(NGX_HTTP_CLOSE);
+            close();
         }
     }
 
 private:
-    // The request's cleanup destroys this.
-    void end(ngx_int_t rc)
+    void close()
     {
-        ending_ = true;
-        ngx_connection_t* c = request_->connection;
-        ngx_http_finalize_request(request_, rc);
-        ngx_http_run_posted_requests(c);
+        end([] { return NGX_HTTP_CLOSE; });
     }
 
-    ngx_int_t send()
+    // nginx calls: the client has taken something, or has not for too long.
+    void onWritable()
     {
-        ngx_chain_t* out = nullptr;
-        ngx_chain_t** last = &out;
-        for (const FramePtr& frame : waiting_) {
-            ngx_chain_t* link = ngx_chain_get_free_buf(request_->pool, &free_);
-            if (link == nullptr) {
-                return NGX_ERROR;
-            }
-            auto* bytes = reinterpret_cast<u_char*>(frame->data());
-            *link->buf = {};
-            link->buf->tag = &ngx_http_realtime_module;
-            link->buf->start = link->buf->pos = bytes;
-            link->buf->end = link->buf->last = bytes + frame->size();
-            link->buf->memory = 1;
-            link->buf->flush = 1;
-            *last = link;
-            last = &link->next;
-            pendingBytes_ += frame->size();
-        }
-        *last = nullptr;
-        inFlight_.insert(inFlight_.end(), waiting_.begin(), waiting_.end());
-        waiting_.clear();
-
-        ngx_int_t rc = writeStream(request_, out);
-        ngx_chain_update_chains(request_->pool, &free_, &busy_, &out, &ngx_http_realtime_module);
-        releaseSent();
-        return rc;
-    }
-
-    // The filters have let go of all but what is in `busy_`, which is in our order.
-    void releaseSent()
-    {
-        std::size_t busy = 0;
-        std::size_t bytes = 0;
-        for (ngx_chain_t* link = busy_; link != nullptr; link = link->next) {
-            busy++;
-            bytes += static_cast<std::size_t>(link->buf->last - link->buf->pos);
-        }
-        Worker::current()->counters().add(Counter::DeliveredBytes, pendingBytes_ - bytes);
-        pendingBytes_ = bytes;
-        while (inFlight_.size() > busy) {
-            inFlight_.pop_front();
+        ngx_connection_t* c = request()->connection;
+        if (c->write->error) {
+            WaitingRequest::checkPeer(request());
+        } else if (c->write->timedout) {
+            ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT, "client timed out");
+            c->timedout = 1;
+            end([] { return NGX_HTTP_REQUEST_TIME_OUT; });
+        } else if (!broken_) {
+            handedOver(output_.resume());
         }
     }
 
-    ngx_http_request_t* request_;
-    std::deque<FramePtr> waiting_;  // not given to the filters yet
-    std::deque<FramePtr> inFlight_; // those that the filters hold
-    ngx_chain_t* free_ = nullptr;
-    ngx_chain_t* busy_ = nullptr;
-    std::size_t pendingBytes_ = 0;
+    // The hub may be at work: ends nothing here.
+    void handedOver(ngx_int_t rc)
+    {
+        if (rc == NGX_ERROR) {
+            breakOff();
+        } else if (output_.waitingCost() > endpoint().conf->bufferBytes) {
+            ngx_log_error(NGX_LOG_INFO, request()->connection->log, 0,
+                          "realtime: subscriber does not read, %uz bytes wait and take %uz: closed",
+                          waitingBytes(), output_.waitingCost());
+            Worker::current()->counters().add(Counter::SlowClosed);
+            breakOff();
+        } else if (rc == NGX_OK && replaying()) {
+            Worker::current()->pumpLater(*this);
+        }
+    }
+
+    void breakOff()
+    {
+        broken_ = true;
+        Worker::current()->finishLater(*this);
+    }
+
+    RequestOutput& output_; // lives in the request's pool, and longer than this
     bool started_ = false;
-    bool ending_ = false;
     bool broken_ = false;
 };
 
 ngx_int_t openThroughFilters(ngx_http_request_t* r, const LocConf& conf, const Begin& begin)
 {
-    ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
-    if (cleanup == nullptr) {
-        return NGX_ERROR;
-    }
-    auto* stream = new RequestStream(Worker::current()->endpointOf(conf), r);
-    cleanup->data = stream;
-    cleanup->handler = [](void* self) { delete static_cast<RequestStream*>(self); };
-    contextOf(r).outlet = stream;
-
+    auto stream = std::make_unique<RequestStream>(Worker::current()->endpointOf(conf), r);
     if (auto refused = begin(*stream)) {
         return *refused;
     }
@@ -277,8 +236,7 @@ ngx_int_t openThroughFilters(ngx_http_request_t* r, const LocConf& conf, const B
     if (auto answered = sendStreamHead(r)) {
         return *answered;
     }
-    r->main->count++;
-    stream->start();
+    stream.release()->start();
     return NGX_DONE;
 }
 

@@ -23,7 +23,8 @@ void forbidCaching(ngx_http_request_t* r);
 // NGX_OK, or what a content handler is to return.
 ngx_int_t discardBody(ngx_http_request_t* r);
 
-// Sends a whole response, finished; returns what a content handler is to return. `body` is copied. HEAD gets no body.
+// Sends a whole response, finished; returns what a content handler is to return. `body` is copied into the request's pool,
+// which nginx keeps until all of it is out. HEAD gets no body.
 ngx_int_t respond(ngx_http_request_t* r, ngx_uint_t status, std::string_view contentType,
                   std::string_view body);
 ngx_int_t respondEmpty(ngx_http_request_t* r, ngx_uint_t status);
