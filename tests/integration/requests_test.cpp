@@ -54,7 +54,7 @@ public:
     ~Application()
     {
         ending_ = true;
-        RawSocket last(socket_.port());
+        RawSocket(socket_.port()); // wakes it, and is gone
         thread_.join();
     }
     Application(const Application&) = delete;
@@ -119,10 +119,15 @@ std::vector<std::string> eventsOf(const Nginx& nginx, const std::string& channel
 {
     std::vector<std::string> events;
     publish(nginx, channel, "end");
-    const Json list = Json::parse(get(nginx.url("/sub/" + channel + "?since=earliest")).body);
-    for (std::size_t i = 0; i + 1 < list.size(); ++i) {
-        events.push_back(list.at(i).at("data").text());
+    for (std::string since = "earliest"; events.empty() || events.back() != "end";) {
+        const auto answer = get(nginx.url("/sub/" + channel + "?since=" + since));
+        since = answer.header("realtime-last-id");
+        const Json list = Json::parse(answer.body);
+        for (std::size_t i = 0; i < list.size(); ++i) {
+            events.push_back(list.at(i).at("data").text());
+        }
     }
+    events.pop_back();
     return events;
 }
 
