@@ -246,7 +246,7 @@ void examineSpool(std::vector<std::string>& warnings, const std::string& path, c
     if (info.st_uid != user.id) {
         refuse(path, "belongs to user " + nameOf(info.st_uid) + ", and the workers run as " +
                          inQuotes(user.name) +
-                         ": name a directory that does not exist yet, or give it to them with chown -R");
+                         ": name a directory of theirs, or one that does not exist yet");
     }
     if ((info.st_mode & 0700) != 0700) {
         refuse(path, "cannot be written by its owner: chmod 700 is wanted");
