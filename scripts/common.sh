@@ -38,6 +38,26 @@ need()
     install_quietly "${missing[@]}" || die "apt-get could not install: ${missing[*]}"
 }
 
+# want PACKAGE...: the same for those that not every Debian has: says which cannot be had, and goes on.
+want()
+{
+    local item missing=()
+    for item in "$@"; do
+        installed "$item" || missing+=("$item")
+    done
+    ((${#missing[@]} == 0)) && return
+    if [[ $(id -u) == 0 ]]; then
+        printf 'installing %s\n' "${missing[*]}"
+        install_quietly "${missing[@]}" 2>/dev/null && return
+        for item in "${missing[@]}"; do
+            install_quietly "$item" 2>/dev/null || true
+        done
+    fi
+    for item in "${missing[@]}"; do
+        installed "$item" || printf 'NOT INSTALLED, tests are skipped: %s\n' "$item"
+    done
+}
+
 # apt would start nginx and RabbitMQ as services and so take ports 80 and 5672. policy-rc.d is Debian's way to say
 # no; what was there before is put back. A subshell, so that the trap is its own.
 install_quietly()

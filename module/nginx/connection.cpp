@@ -125,7 +125,7 @@ ngx_int_t Connection::detachAtTurnEnd(std::unique_ptr<Connection> connection)
     }
     r->count++;
     r->read_event_handler = ngx_http_test_reading; // notices a client that leaves
-    r->write_event_handler = openingHandler;
+    r->write_event_handler = requestWriteHandler;
     ngx_post_event(r->connection->write, &ngx_posted_events);
     cleanup->handler = requestEnds;
     cleanup->data = connection.get();
@@ -133,7 +133,7 @@ ngx_int_t Connection::detachAtTurnEnd(std::unique_ptr<Connection> connection)
     return NGX_DONE;
 }
 
-void Connection::openingHandler(ngx_http_request_t* r)
+void Connection::requestWriteHandler(ngx_http_request_t* r)
 {
     auto& self = outletOf<Connection>(r);
     if (!guardVoid(r->connection->log, [&] { self.proceed(); })) {
@@ -222,7 +222,7 @@ void Connection::share()
 {
     ngx_connection_t* c = connection_;
     attached_ = true;
-    request_->read_event_handler = sharedReadHandler;
+    request_->read_event_handler = requestReadHandler;
     c->write->timedout = 0;
     ngx_add_timer(c->write, SharedCheck);
     if (ngx_exiting && !leaving()) {
@@ -232,7 +232,7 @@ void Connection::share()
     }
 }
 
-void Connection::sharedReadHandler(ngx_http_request_t* r)
+void Connection::requestReadHandler(ngx_http_request_t* r)
 {
     auto& self = outletOf<Connection>(r);
     guardVoid(r->connection->log, [&] {

@@ -149,8 +149,8 @@ private:
     static void writeHandler(ngx_event_t* event);
     enum class Head : std::uint8_t { Out, Waits, Broken };
 
-    static void openingHandler(ngx_http_request_t* r);
-    static void sharedReadHandler(ngx_http_request_t* r);
+    static void requestWriteHandler(ngx_http_request_t* r);
+    static void requestReadHandler(ngx_http_request_t* r);
     static void requestEnds(void* self);
     void proceed();
     Head sendHead();

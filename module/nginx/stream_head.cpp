@@ -82,7 +82,7 @@ void registerStreamFilter()
 
 std::optional<ngx_int_t> sendStreamHead(ngx_http_request_t* r)
 {
-    if (r != r->main || r->post_action) {
+    if (r != r->main || r->post_action || r->header_sent) {
         return NGX_ERROR;
     }
     const ngx_uint_t status = r->headers_out.status;
@@ -109,8 +109,8 @@ std::optional<ngx_int_t> sendStreamHead(ngx_http_request_t* r)
 ngx_int_t writeStream(ngx_http_request_t* r, ngx_chain_t* chain)
 {
     ngx_connection_t* c = r->connection;
-    if (chain == nullptr && r->out == nullptr && c->buffered == 0) {
-        return NGX_OK;
+    if (chain == nullptr && r->out == nullptr && (c->buffered & NGX_LOWLEVEL_BUFFERED) == 0) {
+        return NGX_OK; // else nginx says in an alert that there is nothing to send
     }
     ngx_int_t rc = nextBodyFilter(r, chain);
     if (rc == NGX_ERROR) {

@@ -225,12 +225,12 @@ TEST(a_quit_does_not_wait_for_a_mirror)
         "location = /other { internal; proxy_pass http://127.0.0.1:" + std::to_string(other.port()) +
         "; }\nlocation = /stream { mirror /other; realtime_subscribe room; }\n";
     Nginx nginx(options);
-    WebSocket socket(nginx.port(), "/mirrored/room");
+    RawWebSocket socket(nginx.port(), "/mirrored/room");
     upstream.accept();
     SseClient stream(nginx.url("/stream"));
     other.accept();
     nginx.quit();
-    expectEqual(socket.waitForClose().code, 1012);
+    expectEqual(socket.receiveClose(), 1012);
     expect(stream.waitForEnd(), "the stream ends");
     expectEqual(nginx.waitForExit(Patience), 0);
 }
@@ -239,10 +239,10 @@ TEST(a_stop_does_not_wait_for_a_mirror)
 {
     Upstream upstream;
     Nginx nginx(mirrored(upstream));
-    WebSocket socket(nginx.port(), "/mirrored/room");
+    RawWebSocket socket(nginx.port(), "/mirrored/room");
     upstream.accept();
     kill(nginx.master(), SIGTERM);
-    expectEqual(socket.waitForClose().code, 1012);
+    expectEqual(socket.receiveClose(), 1012);
     expectEqual(nginx.waitForExit(Patience), 0);
 }
 
@@ -345,7 +345,7 @@ NginxOptions longHeads(const std::string& http)
     options.http = http;
     std::string headers;
     for (int i = 0; i < 100; ++i) {
-        headers += "add_header X-Long " + std::string(2000, 'h') + ";\n";
+        headers += "add_header X-Long " + std::string(2000, 'h') + " always;\n";
     }
     options.server += "location = /long { " + headers + " realtime_subscribe room; }\n";
     return options;
