@@ -291,7 +291,8 @@ TEST(a_client_that_leaves_with_its_request_is_noticed)
 TEST(a_poll_whose_answer_waits_is_answered_once_and_whole)
 {
     auto options = narrow();
-    options.http = "realtime_timeout 300ms; realtime_ping 200ms; realtime_max_message_size 1m;";
+    options.zone = "main 16m"; // takes an event of 500 kB
+    options.http = "realtime_timeout 300ms; realtime_ping 200ms; realtime_max_message_size 600k;";
     const Nginx nginx(options);
     const std::string event = textOf("room", 500'000);
     publish(nginx, "room", event);
