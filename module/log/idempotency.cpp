@@ -12,22 +12,31 @@ namespace realtime::sharedlog {
 
 namespace {
 
-bool sameOwner(const IdempotencyCell& a, const IdempotencyCell& b)
+bool isClient(KeyOwner owner)
 {
-    return a.app == b.app && a.ofClient == b.ofClient;
+    return owner == KeyOwner::Client || owner == KeyOwner::PeerClient;
 }
 
-// The oldest of the owner that has most of the cells, of which there is one at least.
-IdempotencyCell& oldestOfMost(std::span<IdempotencyCell* const> cells)
+struct Owner {
+    std::uint16_t app;
+    bool client;
+
+    bool has(const IdempotencyCell& cell) const { return cell.app == app && (cell.ofClient != 0) == client; }
+};
+
+// The oldest of who would have most of the cells with one more for `newcomer`. There is one at least.
+IdempotencyCell& oldestOfMost(std::span<IdempotencyCell* const> cells, const Owner& newcomer)
 {
     IdempotencyCell* chosen = nullptr;
     std::ptrdiff_t most = 0;
     for (IdempotencyCell* cell : cells) {
-        const auto same = std::count_if(cells.begin(), cells.end(), [cell](const IdempotencyCell* other) {
-            return sameOwner(*cell, *other);
-        });
-        if (same > most || (same == most && cell->position < chosen->position)) {
-            most = same;
+        const Owner owner{cell->app, cell->ofClient != 0};
+        const auto held =
+            std::count_if(cells.begin(), cells.end(),
+                          [&owner](const IdempotencyCell* other) { return owner.has(*other); }) +
+            (newcomer.has(*cell) ? 1 : 0);
+        if (held > most || (held == most && cell->position < chosen->position)) {
+            most = held;
             chosen = cell;
         }
     }
@@ -66,6 +75,13 @@ const IdempotencyCell* IdempotencyTable::find(const Digest& digest, std::int64_t
     return nullptr;
 }
 
+// The most cells of a place. Where clients and publishers share it, each can have one.
+std::uint32_t IdempotencyTable::waysOf(const Digest& digest, std::uint16_t app) const
+{
+    const bool shared = digest.owner == KeyOwner::Peer || digest.owner == KeyOwner::PeerClient;
+    return std::max(memory_.app(app).repeatWays, shared ? 2U : 1U);
+}
+
 // Of those that share a place: the key's own (which came back after its window, so that a key is never there twice). Else an
 // app that has its share there gives one of its own, and one that has less gets one that is free or over, else one of any.
 IdempotencyCell& IdempotencyTable::choose(const Digest& digest, std::int64_t nowMs, std::uint16_t app) const
@@ -83,10 +99,11 @@ IdempotencyCell& IdempotencyTable::choose(const Digest& digest, std::int64_t now
     const auto others =
         std::partition(all.begin(), all.end(), [app](auto* cell) { return cell->app == app; });
     const auto own = static_cast<std::size_t>(others - all.begin());
-    if (own >= memory_.app(app).repeatWays) {
-        return oldestOfMost(all.first(own));
+    const Owner newcomer{app, isClient(digest.owner)};
+    if (own >= waysOf(digest, app)) {
+        return oldestOfMost(all.first(own), newcomer);
     }
-    return over != nullptr ? *over : oldestOfMost(all);
+    return over != nullptr ? *over : oldestOfMost(all, newcomer);
 }
 
 void IdempotencyTable::put(const Digest& digest, std::int64_t nowMs, MessageId id, LogPosition position,
@@ -101,7 +118,7 @@ void IdempotencyTable::put(const Digest& digest, std::int64_t nowMs, MessageId i
     cell.position = position;
     cell.timeMs = nowMs;
     cell.app = app;
-    cell.ofClient = digest.owner == KeyOwner::Client || digest.owner == KeyOwner::PeerClient ? 1 : 0;
+    cell.ofClient = isClient(digest.owner) ? 1 : 0;
     step("idempotency cell filled");
     cell.offset = id.offset;
     step("idempotency cell alive");

@@ -37,6 +37,7 @@ public:
 
 private:
     IdempotencySet& set(const Digest& digest) const;
+    std::uint32_t waysOf(const Digest& digest, std::uint16_t app) const;
     IdempotencyCell& choose(const Digest& digest, std::int64_t nowMs, std::uint16_t app) const;
     Memory memory_;
 };
