@@ -1,6 +1,7 @@
 #include "app/app.hpp"
 
 #include "base/siphash.hpp"
+#include "wire/pusher_channel.hpp"
 
 #include <algorithm>
 
@@ -37,6 +38,11 @@ ChannelPolicy App::policyOf(std::string_view channel) const
         }
     }
     return policy;
+}
+
+bool App::reserves(std::string_view channel) const
+{
+    return pusher::reservedChannel(channel) && !pusher.credentials.empty();
 }
 
 bool App::ordered(std::string_view channel) const

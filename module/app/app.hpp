@@ -66,6 +66,9 @@ struct App {
     bool anyStream = false; // a rule says `deliver broker`
 
     ChannelPolicy policyOf(std::string_view channel) const;
+    // Is it a name that the Pusher protocol keeps to itself here? Nobody else subscribes or publishes there. An app
+    // without keys has nobody who speaks it, and its channels may be called anything.
+    bool reserves(std::string_view channel) const;
     // Is what is published there delivered when a stream hands it back?
     bool ordered(std::string_view channel) const;
 };

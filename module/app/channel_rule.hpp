@@ -62,9 +62,10 @@ struct BrokerRoute {
     std::string exchange = {};            // empty: the broker's first
 };
 
-// A rate such as 50r/s or 30r/m: at most so many events a second on average, bursts of one second's worth.
+// A rate such as 50r/s or 30r/m: at most so many a second on average, and `burst` at one time.
 struct Rate {
     double perSecond = 0; // 0: unlimited
+    double burst = 0;     // 0: one second's worth, at least one
 };
 std::optional<Rate> parseRate(std::string_view text);
 

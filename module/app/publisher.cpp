@@ -2,6 +2,7 @@
 
 #include "base/hmac.hpp"
 #include "base/random.hpp"
+#include "wire/pusher_channel.hpp"
 
 #include <algorithm>
 #include <array>
@@ -124,9 +125,26 @@ NewRecord recordOf(const App& app, const Publication& publication, const Channel
 
 } // namespace
 
+bool mayPublish(const App& app, const Publication& publication)
+{
+    if (pusher::reservedEvent(publication.event)) {
+        return false;
+    }
+    if (!app.reserves(publication.channel)) {
+        return true;
+    }
+    // Of what is reserved only users' channels have publishers.
+    return publication.door != Door::Open && pusher::serverToUserId(publication.channel) &&
+           pusher::checkChannelName(publication.channel) == pusher::NameCheck::Ok;
+}
+
 Published Publisher::publish(const App& app, const Publication& publication)
 {
     Published published;
+    if (!mayPublish(app, publication)) {
+        published.status = PublishStatus::Reserved;
+        return published;
+    }
     ChannelPolicy policy = app.policyOf(publication.channel);
 
     // What append() would say, before a broker that is full says 'try again'.
@@ -218,6 +236,11 @@ KeyOwner Publisher::ownerOf(std::string_view messageId)
 
 Published Publisher::relay(const App& app, const Publication& publication)
 {
+    if (!mayPublish(app, publication)) {
+        Published refused;
+        refused.status = PublishStatus::Reserved;
+        return refused;
+    }
     const bool ofClient = publication.keyOwner == KeyOwner::PeerClient;
     return outcome(append(app, publication, app.policyOf(publication.channel),
                           ofClient ? KeyOwner::PeerClient : KeyOwner::Peer));

@@ -25,7 +25,14 @@ namespace realtime {
 // How long a cache channel keeps its last event.
 inline constexpr std::int64_t KeptMs = std::int64_t{30} * 60 * 1000;
 
-// Limits (size, name) are checked by the caller, who knows the words to refuse with.
+// Which way an event has come in. It decides on the names that it may bear.
+enum class Door : std::uint8_t {
+    Open,   // HTTP, WebSockets, clients, the dashboard
+    Signed, // with the app's secret: may speak to the app's users
+    Node,   // another one, which has let it in
+};
+
+// Limits (size, form of the name) are checked by the caller, who knows the words to refuse with.
 struct Publication {
     std::string_view channel;
     std::string_view event; // empty: "message"
@@ -37,6 +44,7 @@ struct Publication {
     KeyOwner keyOwner =
         KeyOwner::Publisher; // Client: what a subscriber sends, who may not touch a server's keys
     std::int64_t timeMs = 0;
+    Door door = Door::Open;
     std::uint32_t flags = 0;   // record_flag
     std::uint64_t token = 0;   // not 0: each broker's completion is to come back with it
     bool needsConfirm = false; // and only when the broker itself has the event, not its spool
@@ -46,8 +54,13 @@ struct Publication {
     std::uint32_t publisherSlot = SharedLog::NoSlot; // relay(): the worker that waits for it
 };
 
+// May an event of this name go to that channel through its door? The one check of reserved names, which publish() and
+// relay() make: nobody but the server speaks as the server.
+bool mayPublish(const App& app, const Publication& publication);
+
 enum class PublishStatus {
     Published,
+    Reserved,     // the name of the channel or of the event, see mayPublish()
     Repeated,     // the idempotency key was seen; `id` is the first event's
     BrokerFull,   // a broker that the rule names has no room; nothing was broadcast
     BrokerAway,   // or cannot store anything now; nothing was broadcast

@@ -59,7 +59,7 @@ void appendPusherFrame(FrameBuilder& out, const LogRecord& record)
                                    .channel = record.channel,
                                    .data = record.data,
                                    .id = internal ? std::string_view() : idOf(record, id),
-                                   .userId = record.userId});
+                                   .userId = internal ? std::string_view() : record.userId});
     }
     char header[ws::MaxHeaderBytes];
     out.append({header, ws::encodeHeader(header, ws::Opcode::Text, text.size())});

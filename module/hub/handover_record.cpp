@@ -2,6 +2,7 @@
 
 #include "base/utf8.hpp"
 
+#include <array>
 #include <type_traits>
 
 namespace realtime {
@@ -114,9 +115,16 @@ void write(Writer& out, const HandoverRecord::Channel& channel)
     out.text(channel.memberId);
 }
 
+// In the order in which they are written.
+template <class Record> auto ratesOf(Record& record)
+{
+    return std::array{&record.clientEvents, &record.publishes, &record.allPublishes, &record.subscribes,
+                      &record.history};
+}
+
 void write(Writer& out, const HandoverRecord::Rate& rate)
 {
-    out.number(rate.milliTokens);
+    out.number(static_cast<std::uint64_t>(rate.milliTokens));
     out.number(rate.ageMs);
 }
 
@@ -169,7 +177,7 @@ HandoverRecord::Channel readChannel(Reader& in, std::size_t zones)
 HandoverRecord::Rate readRate(Reader& in)
 {
     HandoverRecord::Rate rate;
-    rate.milliTokens = in.number<std::uint64_t>();
+    rate.milliTokens = static_cast<std::int64_t>(in.number<std::uint64_t>());
     rate.ageMs = in.number<std::uint32_t>();
     return rate;
 }
@@ -237,8 +245,9 @@ std::string encodeHandover(const HandoverRecord& record)
     out.text(record.begun);
     out.text(record.unsent);
     out.number(record.authorizeMs);
-    write(out, record.clientEvents);
-    write(out, record.publishes);
+    for (const auto* rate : ratesOf(record)) {
+        write(out, *rate);
+    }
     out.flag(record.user.has_value());
     if (record.user) {
         write(out, *record.user);
@@ -270,8 +279,9 @@ std::optional<HandoverRecord> decodeHandover(std::string_view bytes)
     record.begun = in.text(Unlimited);
     record.unsent = in.text(Unlimited);
     record.authorizeMs = in.number<std::uint32_t>();
-    record.clientEvents = readRate(in);
-    record.publishes = readRate(in);
+    for (auto* rate : ratesOf(record)) {
+        *rate = readRate(in);
+    }
     if (in.flag()) {
         record.user = readUser(in);
     }

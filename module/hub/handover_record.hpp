@@ -54,9 +54,9 @@ struct HandoverRecord {
         bool terminated = false;
         friend bool operator==(const User&, const User&) = default;
     };
-    // A token bucket: what is left, and how long ago that was.
+    // A token bucket: what is left (less than nothing, if it owes some), and how long ago that was.
     struct Rate {
-        std::uint64_t milliTokens = 0;
+        std::int64_t milliTokens = 0;
         std::uint32_t ageMs = 0; // 0: never used
         friend bool operator==(const Rate&, const Rate&) = default;
     };
@@ -76,7 +76,11 @@ struct HandoverRecord {
     std::string begun;             // the rest of a frame whose beginning is out
     std::string unsent;            // whole frames behind it
     std::uint32_t authorizeMs = 0; // Pusher: time left to authorize; 0: none needed
-    Rate clientEvents, publishes;
+    Rate clientEvents;             // Pusher
+    Rate publishes;                // of the channel's rule or the endpoint
+    Rate allPublishes;             // of realtime_publish_rate
+    Rate subscribes;               // of realtime_subscribe_rate
+    Rate history;                  // of realtime_history_rate
     std::optional<User> user;
 
     friend bool operator==(const HandoverRecord&, const HandoverRecord&) = default;

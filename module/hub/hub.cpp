@@ -323,6 +323,7 @@ void Hub::take(LocalChannel& channel, const LogRecord& record)
         batch.records.push_back(record);
         batch.origins.push_back(origin);
         batch.anyOrigin |= origin != 0;
+        batch.anyPresence |= (record.flags & record_flag::Presence) != 0;
     }
 }
 
@@ -352,6 +353,7 @@ void Hub::deliverBatches()
         batch.records.clear();
         batch.origins.clear();
         batch.anyOrigin = false;
+        batch.anyPresence = false;
         batch.measured.reset();
         batch.frames.clear();
     }
@@ -365,6 +367,10 @@ void Hub::deliver(Batch& batch, Subscription& subscription)
     if (batch.anyOrigin && subscriber.skips() != 0) {
         some |=
             std::find(batch.origins.begin(), batch.origins.end(), subscriber.skips()) != batch.origins.end();
+    }
+    if (batch.anyPresence) {
+        some |= std::any_of(batch.records.begin(), batch.records.end(),
+                            [&](const LogRecord& record) { return isOwnPresence(subscription, record); });
     }
     if (some) {
         deliverSome(batch, subscription);
@@ -394,7 +400,14 @@ bool Hub::isDue(Subscription& subscription, const LogRecord& record, ConnectionI
         return false;
     }
     subscription.lastOffset = record.id.offset;
-    return origin == 0 || origin != subscription.subscriber->skips();
+    return (origin == 0 || origin != subscription.subscriber->skips()) &&
+           !isOwnPresence(subscription, record);
+}
+
+bool Hub::isOwnPresence(const Subscription& subscription, const LogRecord& record)
+{
+    return (record.flags & record_flag::Presence) != 0 &&
+           subscription.subscriber->isMember(subscription.channel->name, record.userId);
 }
 
 // Those of them that are for this subscriber, which is the only one to get just these.
@@ -885,8 +898,11 @@ void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t now
     for (LogRecord record : part.records) {
         if ((record.flags & record_flag::Transient) == 0) {
             record.id.epoch = subscription.channel->ref.epoch;
-            some |= isDue(subscription, record, originOf(record)) &&
-                    enqueueOne(subscription, encode(subscriber.encoding(), {&record, 1}));
+            if (isDue(subscription, record, originOf(record))) {
+                const FramePtr frame = encode(subscriber.encoding(), {&record, 1});
+                some |= enqueueOne(subscription, frame);
+                subscriber.historySent(frame->size());
+            }
         }
     }
     past.after = std::max(past.after, part.reached);
@@ -903,9 +919,11 @@ void Hub::supply(std::uint64_t ticket, const HistoryPart& part, std::int64_t now
 
 void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
 {
+    const std::size_t most =
+        subscriber.replay_ == nullptr ? 0 : std::min(ReplayBytes, subscriber.historyAllowance());
     std::size_t sent = 0;
     int extensions = 0;
-    while (subscriber.replay_ != nullptr && sent < ReplayBytes) {
+    while (subscriber.replay_ != nullptr && sent < most) {
         Replay& replay = *subscriber.replay_;
         if (!replay.past.empty()) {
             if (askForHistory(subscriber)) {
@@ -945,6 +963,9 @@ void Hub::pump(Subscriber& subscriber, std::int64_t nowMs)
             const FramePtr frame = encode(subscriber.encoding(), {&record, 1});
             enqueueOne(*item.subscription, frame);
             sent += frame->size();
+            if (item.history) { // what came since it subscribed is not its choice
+                subscriber.historySent(frame->size());
+            }
         }
     }
     finishTurn();

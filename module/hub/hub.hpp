@@ -122,8 +122,9 @@ public:
     // with pump(), which the caller calls next.
     JoinResult join(Subscriber& subscriber, std::span<const ChannelRequest> channels, const Since& since,
                     std::int64_t nowMs);
-    // Brings a replaying subscriber further: enqueues and flushes about ReplayBytes from the log. So a long history
-    // waits in the log, not in memory, however slow the subscriber is. It gets live events once it has caught up.
+    // Brings a replaying subscriber further: enqueues and flushes about ReplayBytes from the log, or what its
+    // historyAllowance() is. So a long history waits in the log, not in memory, however slow the subscriber is. It gets live
+    // events once it has caught up.
     void pump(Subscriber& subscriber, std::int64_t nowMs);
     // Whom to ask for what the log of a stream's channel no longer has; else that is a gap as everywhere.
     void useHistory(HistorySource& source) { historySource_ = &source; }
@@ -182,6 +183,7 @@ private:
         std::vector<LogRecord> records;
         std::vector<ConnectionId> origins; // beside `records`; 0: from outside
         bool anyOrigin = false;
+        bool anyPresence = false;
         std::optional<std::uint32_t> measured; // the place of its first event in the meter
         SharedFrames frames;                   // of all records
     };
@@ -208,6 +210,8 @@ private:
     void deliverBatches();
     void deliver(Batch& batch, Subscription& subscription);
     void deliverSome(const Batch& batch, Subscription& subscription);
+    // It tells of the subscriber itself, who knows.
+    static bool isOwnPresence(const Subscription& subscription, const LogRecord& record);
     // Marks the record as seen. Is it to be sent?
     static bool isDue(Subscription& subscription, const LogRecord& record, ConnectionId origin);
     bool enqueueOne(Subscription& subscription, const FramePtr& frame);

@@ -34,6 +34,15 @@ public:
     virtual void flush() = 0;
     // A record of record_flag::Control, which is not for the client but for its connection.
     virtual void control(const LogRecord&) {}
+    // How many bytes of history it may have now. 0: none for the time being, and it sees to it that Hub::pump() is called
+    // when it may have more. What it got is told by historySent(), and may be a little more.
+    virtual std::size_t historyAllowance() { return ~std::size_t{0}; }
+    virtual void historySent(std::size_t /* bytes */) {}
+    // Is it this user in the channel? Then it does not hear that this user comes and goes (record_flag::Presence).
+    virtual bool isMember(std::string_view /* channel */, std::string_view /* userId */) const
+    {
+        return false;
+    }
     // What was enqueued and flushed, and its socket has not taken.
     virtual std::size_t waitingBytes() const { return 0; }
     // Events of `channel` are lost to this subscriber for good, and its encoding cannot say so.

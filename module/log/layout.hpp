@@ -8,7 +8,7 @@
 //   Entry (channel)   epoch != 0           app, name, offset, positions, told,      links, chains, sums
 //                                          usefulUntil, stream
 //   Cell              count != 0           entry, slot, count                       next
-//   MemberRow         channelEpoch != 0    entry, blocks, sizes, told               next, firstCell, connections
+//   MemberRow         channelEpoch != 0    entry, text, told, announced             next, firstCell, connections
 //   Cell of a member  count != 0           member, slot, count                      next
 //   Block             a live row leads to it                                        free list
 //   IdempotencyCell   offset != 0          all
@@ -25,6 +25,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <pthread.h>
@@ -128,19 +129,37 @@ struct Cell {
     std::uint32_t next;  // of the same entry, or in the free list
 };
 
-// A user that is present in a channel. Its connections are counted in cells of a table of their own.
+// A member's id and then its info, in blocks. One word, so that one store replaces it.
+struct MemberText {
+    std::uint32_t firstBlock = 0;
+    std::uint16_t idBytes = 0;
+    std::uint16_t infoBytes = 0;
+
+    static MemberText of(std::uint64_t word) { return std::bit_cast<MemberText>(word); }
+    std::uint64_t word() const { return std::bit_cast<std::uint64_t>(*this); }
+};
+
+// What the channel's subscribers have been told of a member.
+enum class Announced : std::uint8_t {
+    No,      // nothing, or that it has gone
+    Yes,     // that it is there
+    Changed, // the same, but not as it is now; or nobody knows what they were told
+};
+
+// A user that is present in a channel, or of whom the subscribers have not been told yet that it is not. Its connections are
+// counted in cells of a table of their own.
 struct MemberRow {
     std::uint64_t channelEpoch; // 0: not in use
     std::uint64_t idHash;
+    std::uint64_t text; // MemberText
     std::uint32_t entry;
-    std::uint32_t firstBlock; // id, then info
-    std::uint16_t idBytes;
-    std::uint16_t infoBytes;
-    std::uint32_t told;        // 1: somebody outside knows that it is there
     std::uint32_t connections; // sum of its cells
     std::uint32_t firstCell;
-    std::uint32_t next; // of the same channel, or in the free list
-    std::uint32_t spare;
+    std::uint32_t next;        // of the same channel, or in the free list
+    std::uint32_t announcedMs; // when it was announced last, as far as 32 bits tell
+    std::uint16_t told;        // 1: somebody outside knows that it is there
+    Announced announced;
+    std::uint8_t spare;
 };
 static_assert(sizeof(MemberRow) == 48);
 

@@ -1,4 +1,5 @@
 // The part of SharedLog that knows of other nodes.
+#include "log/announcing.hpp"
 #include "log/appender.hpp"
 #include "log/directory.hpp"
 #include "log/layout.hpp"
@@ -181,46 +182,49 @@ SharedLog::setPeerSubscribers(std::uint32_t slot, std::string_view app, std::str
     return change;
 }
 
-bool SharedLog::setPeerMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
-                              std::string_view info, bool present, const NewRecord& announcement,
-                              WakeUp& wakeUp)
+SharedLog::PeerMemberChange SharedLog::setPeerMember(std::uint32_t slot, ChannelRef channel,
+                                                     std::string_view userId, std::string_view info,
+                                                     bool present, const NewRecord& announcement,
+                                                     WakeUp& wakeUp, bool atOnce)
 {
     const Memory memory(base_);
     SlotSet sleepers;
-    bool told = false;
+    PeerMemberChange change;
     {
         const Lock lock(memory);
         Presence presence(memory);
+        Announcing announcing(memory, NoSlot, sleepers);
         const std::uint32_t entry = Directory(memory).resolve(channel);
         std::uint32_t member = entry == 0 ? 0 : presence.find(entry, userId);
         const bool there = member != 0 && presence.connections(member, slot) != 0;
         if (entry == 0 || there == present || slot >= slots() || userId.size() > MaxMemberIdBytes ||
             info.size() > MaxMemberInfoBytes) {
-            return false;
+            return change;
         }
         if (present) {
             const bool fresh = member == 0;
-            told = fresh || presence.connections(member) == 0;
             member = fresh ? presence.add(entry, userId, info) : member;
+            change.changed = member != 0 && presence.connections(member) == 0;
             if (member == 0 || !presence.connect(member, slot)) {
                 if (fresh && member != 0) {
                     presence.forget(member);
                 }
-                return false;
+                return {};
+            }
+            if (change.changed) {
+                change.telling = announcing.came(member, info, announcement, atOnce);
             }
         } else {
-            told = presence.connections(member) == 1;
-        }
-        if (told) { // a departure is announced first: rather twice than never, should this process die in between
-            Appender(memory).appendLocked(announcement, entry, NoSlot, sleepers);
-        }
-        if (!present) {
+            change.changed = presence.connections(member) == 1;
+            if (change.changed) {
+                change.telling = announcing.goes(member, announcement, atOnce);
+            }
             presence.disconnect(member, slot);
             Directory(memory).settle(entry);
         }
     }
     sleepers.wake(wakeUp);
-    return told;
+    return change;
 }
 
 std::vector<SharedLog::PeerRow> SharedLog::peerRows(std::uint32_t slot) const

@@ -18,7 +18,8 @@ std::uint32_t Presence::find(std::uint32_t entry, std::string_view userId) const
     const std::uint64_t wanted = hash(userId);
     for (std::uint32_t i = memory_.entry(entry).firstMember; i != 0; i = memory_.member(i).next) {
         const MemberRow& row = memory_.member(i);
-        if (row.idHash == wanted && row.idBytes == userId.size() && this->userId(i) == userId) {
+        if (row.idHash == wanted && MemberText::of(row.text).idBytes == userId.size() &&
+            this->userId(i) == userId) {
             return i;
         }
     }
@@ -34,8 +35,9 @@ std::uint32_t Presence::add(std::uint32_t entry, std::string_view userId, std::s
         return 0;
     }
     MemberRow& row = memory_.member(index);
-    row.firstBlock = writeBlocks(userId, info, app.blocks);
-    if (row.firstBlock == 0) {
+    const MemberText text{writeBlocks(userId, info, app.blocks), static_cast<std::uint16_t>(userId.size()),
+                          static_cast<std::uint16_t>(info.size())};
+    if (text.firstBlock == 0) {
         row.next = header_.freeMember;
         header_.freeMember = index;
         app.refused++;
@@ -43,9 +45,10 @@ std::uint32_t Presence::add(std::uint32_t entry, std::string_view userId, std::s
     }
     row.entry = entry;
     row.idHash = hash(userId);
-    row.idBytes = static_cast<std::uint16_t>(userId.size());
-    row.infoBytes = static_cast<std::uint16_t>(info.size());
+    row.text = text.word();
     row.told = 0;
+    row.announced = Announced::No;
+    row.announcedMs = 0;
     row.connections = 0;
     row.firstCell = 0;
     step("member filled");
@@ -90,7 +93,7 @@ void Presence::disconnect(std::uint32_t member, std::uint32_t slot)
     }
     if (--row.connections == 0) {
         memory_.entry(row.entry).members--;
-        if (row.told == 0) {
+        if (forgettable(member)) {
             forget(member);
         }
     }
@@ -113,8 +116,8 @@ void Presence::forget(std::uint32_t member)
     header_.members--;
     row.channelEpoch = 0;
     step("member dead");
-    freeBlocks(row.firstBlock, app.blocks);
-    row.firstBlock = 0;
+    freeBlocks(MemberText::of(row.text).firstBlock, app.blocks);
+    row.text = 0;
     row.next = header_.freeMember;
     header_.freeMember = member;
 }
@@ -134,52 +137,99 @@ std::uint32_t Presence::connections(std::uint32_t member, std::uint32_t slot) co
 
 std::string Presence::userId(std::uint32_t member) const
 {
-    const MemberRow& row = memory_.member(member);
-    std::string text;
-    readBlocks(row, text);
-    text.resize(row.idBytes);
-    return text;
+    return read(member).userId;
+}
+
+std::string Presence::info(std::uint32_t member) const
+{
+    return read(member).info;
+}
+
+Member Presence::read(std::uint32_t member) const
+{
+    const std::size_t idBytes = MemberText::of(memory_.member(member).text).idBytes;
+    std::string all = text(member);
+    std::string info = all.substr(idBytes);
+    all.resize(idBytes);
+    return {std::move(all), std::move(info)};
+}
+
+template <class Wanted> std::vector<Member> Presence::listIf(std::uint32_t entry, Wanted wanted) const
+{
+    std::vector<Member> members;
+    for (std::uint32_t i = memory_.entry(entry).firstMember; i != 0; i = memory_.member(i).next) {
+        if (wanted(i)) {
+            members.push_back(read(i));
+        }
+    }
+    return members;
 }
 
 std::vector<Member> Presence::list(std::uint32_t entry) const
 {
-    std::vector<Member> members;
-    for (std::uint32_t i = memory_.entry(entry).firstMember; i != 0; i = memory_.member(i).next) {
-        const MemberRow& row = memory_.member(i);
-        if (row.connections > 0) {
-            std::string text;
-            readBlocks(row, text);
-            members.push_back({text.substr(0, row.idBytes), text.substr(row.idBytes)});
-        }
-    }
-    return members;
+    return listIf(entry, [this](std::uint32_t member) { return connections(member) > 0; });
 }
 
 std::vector<Member> Presence::listOwn(std::uint32_t entry) const
 {
-    std::vector<Member> members;
-    for (std::uint32_t i = memory_.entry(entry).firstMember; i != 0; i = memory_.member(i).next) {
-        const MemberRow& row = memory_.member(i);
+    return listIf(entry, [this](std::uint32_t member) {
         bool own = false;
-        for (std::uint32_t cell = row.firstCell; cell != 0; cell = memory_.memberCell(cell).next) {
+        for (std::uint32_t cell = memory_.member(member).firstCell; cell != 0;
+             cell = memory_.memberCell(cell).next) {
             own |= memory_.slot(memory_.memberCell(cell).slot).pid.load(std::memory_order_relaxed) != PeerPid;
         }
-        if (own) {
-            std::string text;
-            readBlocks(row, text);
-            members.push_back({text.substr(0, row.idBytes), text.substr(row.idBytes)});
-        }
-    }
-    return members;
+        return own;
+    });
+}
+
+std::vector<Member> Presence::listAnnounced(std::uint32_t entry, std::uint32_t self) const
+{
+    return listIf(entry, [this, self](std::uint32_t member) {
+        return announced(member) != Announced::No || member == self;
+    });
+}
+
+bool Presence::forgettable(std::uint32_t member) const
+{
+    const MemberRow& row = memory_.member(member);
+    return row.connections == 0 && row.told == 0 && row.announced == Announced::No;
 }
 
 void Presence::setTold(std::uint32_t member, bool told)
 {
-    MemberRow& row = memory_.member(member);
-    row.told = told ? 1 : 0;
-    if (!told && row.connections == 0) {
+    memory_.member(member).told = told ? 1 : 0;
+    step("member told");
+    if (forgettable(member)) {
         forget(member);
     }
+}
+
+void Presence::setAnnounced(std::uint32_t member, Announced announced)
+{
+    memory_.member(member).announced = announced;
+    step("member announced");
+    if (forgettable(member)) {
+        forget(member);
+    }
+}
+
+// The old blocks are in use until the row leads to the new ones, and nobody's from then on.
+bool Presence::setInfo(std::uint32_t member, std::string_view info)
+{
+    MemberRow& row = memory_.member(member);
+    const MemberText before = MemberText::of(row.text);
+    MemberText after = before;
+    Share& share = memory_.appOf(memory_.entry(row.entry)).blocks;
+    after.firstBlock = writeBlocks(userId(member), info, share);
+    after.infoBytes = static_cast<std::uint16_t>(info.size());
+    if (after.firstBlock == 0) {
+        return false;
+    }
+    step("info written");
+    row.text = after.word();
+    step("info replaced");
+    freeBlocks(before.firstBlock, share);
+    return true;
 }
 
 // --- tables -------------------------------------------------------------------------------------------------------
@@ -239,14 +289,18 @@ void Presence::freeBlocks(std::uint32_t first, Share& share)
     }
 }
 
-void Presence::readBlocks(const MemberRow& row, std::string& into) const
+std::string Presence::text(std::uint32_t member) const
 {
-    std::size_t left = std::size_t{row.idBytes} + row.infoBytes;
-    for (std::uint32_t i = row.firstBlock; i != 0 && left > 0; i = memory_.block(i).next) {
+    const MemberText where = MemberText::of(memory_.member(member).text);
+    std::string text;
+    std::size_t left = std::size_t{where.idBytes} + where.infoBytes;
+    text.reserve(left);
+    for (std::uint32_t i = where.firstBlock; i != 0 && left > 0; i = memory_.block(i).next) {
         const std::size_t piece = std::min(left, sizeof(Block::bytes));
-        into.append(memory_.block(i).bytes, piece);
+        text.append(memory_.block(i).bytes, piece);
         left -= piece;
     }
+    return text;
 }
 
 void Presence::link(std::uint32_t member)
@@ -287,8 +341,7 @@ void Presence::rebuild()
         }
     }
     for (std::uint32_t i = 1; i <= header_.membersTouched; ++i) {
-        const MemberRow& row = memory_.member(i);
-        if (row.channelEpoch != 0 && row.connections == 0 && row.told == 0) {
+        if (memory_.member(i).channelEpoch != 0 && forgettable(i)) {
             forget(i);
         }
     }
@@ -304,7 +357,7 @@ void Presence::rebuildRows(std::vector<bool>& blocksInUse)
                            memory_.entry(row.entry).epoch == row.channelEpoch;
         if (!valid) {
             row.channelEpoch = 0;
-            row.firstBlock = 0;
+            row.text = 0;
             row.next = header_.freeMember;
             header_.freeMember = i;
             continue;
@@ -313,7 +366,7 @@ void Presence::rebuildRows(std::vector<bool>& blocksInUse)
         AppRow& app = memory_.appOf(memory_.entry(row.entry));
         app.members.used++;
         header_.members++;
-        for (std::uint32_t block = row.firstBlock;
+        for (std::uint32_t block = MemberText::of(row.text).firstBlock;
              block != 0 && block < blocksInUse.size() && !blocksInUse[block];
              block = memory_.block(block).next) {
             blocksInUse[block] = true;

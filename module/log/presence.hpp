@@ -3,7 +3,7 @@
 // Thread     everything under the log's mutex.
 // Memory     fixed at creation; a member's id and info lie in a chain of blocks.
 // Crash      a row lives by one store and its cells tell how often; what is derived is rebuilt. A row without
-//            connections that nobody outside was told of is not there.
+//            connections that nobody was told of, outside or in the channel, is not there.
 // Cost       a channel's members are one chain: joining and leaving is linear in their number.
 #pragma once
 
@@ -28,7 +28,7 @@ public:
     std::uint32_t add(std::uint32_t entry, std::string_view userId, std::string_view info);
     // One connection more of the worker; false: no room.
     bool connect(std::uint32_t member, std::uint32_t slot);
-    // One less. Forgets the row with its last connection, unless it is marked as told.
+    // One less. Forgets the row with its last connection, unless somebody was told of it.
     void disconnect(std::uint32_t member, std::uint32_t slot);
     // Counts one of the connections of `from` for `slot` instead. False: `from` has none, or no room.
     bool move(std::uint32_t member, std::uint32_t from, std::uint32_t slot);
@@ -39,10 +39,20 @@ public:
     std::uint32_t connections(std::uint32_t member) const { return memory_.member(member).connections; }
     std::uint32_t connections(std::uint32_t member, std::uint32_t slot) const;
     std::string userId(std::uint32_t member) const;
+    Member read(std::uint32_t member) const;
     std::vector<Member> list(std::uint32_t entry) const;    // those with connections
     std::vector<Member> listOwn(std::uint32_t entry) const; // those with connections to workers of this node
+    // Those that subscribers have been told of, and `self`.
+    std::vector<Member> listAnnounced(std::uint32_t entry, std::uint32_t self) const;
     bool told(std::uint32_t member) const { return memory_.member(member).told != 0; }
     void setTold(std::uint32_t member, bool told);
+
+    Announced announced(std::uint32_t member) const { return memory_.member(member).announced; }
+    // `No` forgets a row without connections, unless it is marked as told.
+    void setAnnounced(std::uint32_t member, Announced announced);
+    std::string info(std::uint32_t member) const;
+    // False: no room, it stays as it was.
+    bool setInfo(std::uint32_t member, std::string_view info);
 
     void rebuild();
 
@@ -53,7 +63,10 @@ private:
     std::uint32_t takeBlock();
     std::uint32_t writeBlocks(std::string_view userId, std::string_view info, Share& share);
     void freeBlocks(std::uint32_t first, Share& share);
-    void readBlocks(const MemberRow& row, std::string& into) const;
+    // Id and info, one behind the other.
+    std::string text(std::uint32_t member) const;
+    template <class Wanted> std::vector<Member> listIf(std::uint32_t entry, Wanted wanted) const;
+    bool forgettable(std::uint32_t member) const;
     void link(std::uint32_t member);
     void unlink(std::uint32_t member);
     void rebuildRows(std::vector<bool>& blocksInUse);

@@ -108,6 +108,7 @@ inline constexpr std::uint32_t Kept = 1; // it is what ChannelInfo::keptPosition
 inline constexpr std::uint32_t Internal = 2;  // for subscribers of the Pusher protocol only
 inline constexpr std::uint32_t Transient = 4; // never replayed
 inline constexpr std::uint32_t Control = 8;   // never delivered: Subscriber::control() gets it
+inline constexpr std::uint32_t Presence = 16; // `userId` has come or gone: for all but this user itself
 } // namespace record_flag
 
 // A record as read. The views point into the RecordArena it was read into.
@@ -203,18 +204,44 @@ enum class MemberStatus {
     NoRoom,       // the zone's table of members, or the app's share of it, is full
 };
 
+// What becomes of the announcement of a change.
+enum class Telling : std::uint8_t {
+    Nothing, // there is nothing to tell: for all that others know, nothing has changed
+    Now,     // it was appended
+    Later,   // it waits for announceMembers()
+};
+
 struct MemberJoined {
     MemberStatus status = MemberStatus::Ok;
-    bool first = false;           // the user was not there; the announcement was appended
+    bool first = false; // the user was not there
+    Telling telling = Telling::Nothing;
     std::uint64_t lastOffset = 0; // of the channel at the instant of `members`, the announcement included
-    std::vector<Member> members;  // the user itself included
+    std::vector<Member> members;  // those that were announced, and the user itself
+};
+
+struct MemberLeft {
+    bool last = false; // it was the user's last connection
+    Telling telling = Telling::Nothing;
+};
+
+// Makes the announcements of announceMembers(), under the lock: each fills in the record, whose views must live until the
+// next call.
+class Announcer {
+public:
+    virtual void memberAdded(std::string_view app, std::string_view channel, std::string_view userId,
+                             std::string_view info, NewRecord& announcement) = 0;
+    virtual void memberRemoved(std::string_view app, std::string_view channel, std::string_view userId,
+                               NewRecord& announcement) = 0;
+
+protected:
+    ~Announcer() = default;
 };
 
 // Who hears of what a dead worker has left behind. Called by reclaimDeadSlots(), onMemberGone() under the lock: it
 // only fills in the announcement, whose views must live until the next call.
 class Reaper {
 public:
-    // A user's last connection was the dead worker's. False: announce nothing.
+    // A user's last connection was the dead worker's, and others know of it. False: announce nothing.
     virtual bool onMemberGone(std::string_view app, std::string_view channel, std::string_view userId,
                               NewRecord& announcement) = 0;
     // Not under the lock: the user is gone, or the channel's last subscriber was the dead worker's.
@@ -455,10 +482,14 @@ public:
     std::optional<PeerChange> setPeerSubscribers(std::uint32_t slot, std::string_view app,
                                                  std::string_view channel, std::uint32_t count,
                                                  const StreamKey& stream = {}, std::int64_t nowMs = 0);
-    // Whether the user is there on that node. True: it was not present at all and is now, or the other way round, and
-    // `announcement` was appended. The channel must have subscribers of the peer.
-    bool setPeerMember(std::uint32_t slot, ChannelRef channel, std::string_view userId, std::string_view info,
-                       bool present, const NewRecord& announcement, WakeUp& wakeUp);
+    // Whether the user is there on that node. The channel must have subscribers of the peer.
+    struct PeerMemberChange {
+        bool changed = false; // it was not present at all and is now, or the other way round
+        Telling telling = Telling::Nothing;
+    };
+    PeerMemberChange setPeerMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
+                                   std::string_view info, bool present, const NewRecord& announcement,
+                                   WakeUp& wakeUp, bool atOnce = true);
     // What a peer has, for forgetting what it no longer says. (Copies all: not often.)
     struct PeerRow {
         std::string app, channel;
@@ -502,15 +533,26 @@ public:
 
     // --- presence ---------------------------------------------------------------------------------------------
     // Adds one connection of a user, whose `info` is kept while it is there (the first connection's counts). The
-    // change, the snapshot and the append of `announcement` (if the user was not there) are one instant: who
-    // subscribes to the channel sees each user either in its snapshot or announced.
+    // change, the snapshot and the append of `announcement` are one instant: who subscribes to the channel sees each user
+    // either in its snapshot or announced. An arrival is announced now if the user was not there for all that the others
+    // know, and the channel may have announcements `atOnce`. `timeMs` of it is the time.
     MemberJoined joinMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
                             std::string_view info, std::uint32_t limit, const NewRecord& announcement,
-                            WakeUp& wakeUp);
-    // Takes one away. True: it was the user's last, and `announcement` was appended.
-    bool leaveMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
-                     const NewRecord& announcement, WakeUp& wakeUp);
+                            WakeUp& wakeUp, bool atOnce = true);
+    // Takes one away. The user's last is announced, but not before AnnouncePauseMs have passed since its arrival was.
+    MemberLeft leaveMember(std::uint32_t slot, ChannelRef channel, std::string_view userId,
+                           const NewRecord& announcement, WakeUp& wakeUp, bool atOnce = true);
+    // Who has a connection: a user that left is not there, whatever was announced.
     std::vector<Member> members(ChannelRef channel) const;
+
+    // A member is announced at most twice in so long, however often it comes and goes (log/announcing.hpp).
+    static constexpr std::int64_t AnnouncePauseMs = 1000;
+    // Announces what waits in the channel (Telling::Later) and is due; `all`: also what is not. Returns in how many
+    // milliseconds the next is due; nullopt: nothing waits any more.
+    std::optional<std::int64_t> announceMembers(ChannelRef channel, std::int64_t nowMs, bool all,
+                                                Announcer& announcer, WakeUp& wakeUp);
+    // Where something waits: for who goes on for a worker that is dead. (Looks at all members: not often.)
+    std::vector<ChannelRef> waitingAnnouncements() const;
 
     // --- telling the world once ---------------------------------------------------------------------------------
     // A mark on the channel, or on a member of it, that somebody outside was told it is there. Each returns true for

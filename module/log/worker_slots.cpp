@@ -1,6 +1,6 @@
 // The part of SharedLog that knows workers: who holds a slot, its counters, and the handshake of sleeping and waking.
 #include "base/process.hpp"
-#include "log/appender.hpp"
+#include "log/announcing.hpp"
 #include "log/directory.hpp"
 #include "log/layout.hpp"
 #include "log/lock.hpp"
@@ -61,8 +61,8 @@ struct Remains {
     }
 };
 
-// Ends the connections that `slot` has of the member of `cell`. A departure is announced before it is carried out: if
-// this process dies in between, it is announced twice rather than never.
+// Ends the connections that `slot` has of the member. A departure is announced before it is carried out: if this process
+// dies in between, it is announced twice rather than never. Without a reaper it waits for announceMembers().
 void clearMember(Memory memory, std::uint32_t slot, std::uint32_t member, Reaper* reaper, SlotSet& sleepers,
                  Remains& remains)
 {
@@ -72,10 +72,10 @@ void clearMember(Memory memory, std::uint32_t slot, std::uint32_t member, Reaper
     if (reaper != nullptr && presence.connections(member) == count) {
         std::string userId = presence.userId(member);
         NewRecord announcement;
-        if (reaper->onMemberGone(Directory::app(memory, entry), Directory::channel(entry), userId,
+        if (presence.announced(member) != Announced::No &&
+            reaper->onMemberGone(Directory::app(memory, entry), Directory::channel(entry), userId,
                                  announcement)) {
-            Appender(memory).appendLocked(announcement, memory.member(member).entry, SharedLog::NoSlot,
-                                          sleepers);
+            Announcing(memory, SharedLog::NoSlot, sleepers).gone(member, announcement);
         }
         remains.add(memory, entry, std::move(userId));
     }

@@ -108,7 +108,7 @@ struct LocConf {
     AppConf* app;
     Ack ack;
     bool echo;
-    double rate;    // realtime_pubsub: most messages a second of one WebSocket; 0: no limit
+    Rate rate;      // realtime_pubsub: of messages of one WebSocket
     bool watch;     // realtime_status: also what is in channels
     bool publishes; // realtime_status: test events
     ngx_http_handler_pt handler;
@@ -121,6 +121,9 @@ struct LocConf {
     double pingRate; // pongs a second
     ngx_msec_t timeout;
     ngx_flag_t deflate;
+    Rate subscribeRate; // of one connection, as the next two
+    Rate publishRate;
+    std::size_t historyRate;           // bytes a second; 0: no limit
     std::vector<std::string>* origins; // null: the endpoint's default
     ConfPlace keepAlivePlace;          // where `ping` or `timeout` stands; line 0: nowhere
 

@@ -65,6 +65,7 @@ public:
     // Writes down what it is. Only when it is movable now.
     virtual void describe(HandoverRecord& record);
     int descriptor() const { return connection_->fd; }
+    std::uint64_t connectionNumber() const override { return connection_->number; }
     // One that came from another worker is served from now on, and owns itself.
     void start();
     // It is another worker's: ends here, without a word to the peer or to the log, and destroys it.

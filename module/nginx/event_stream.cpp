@@ -155,6 +155,7 @@ public:
     }
 
     std::size_t waitingBytes() const override { return output_.waitingBytes(); }
+    std::uint64_t connectionNumber() const override { return request()->connection->number; }
     void cutOff(std::string_view) override {} // this encoding announces gaps
 
     void pingDue() override

@@ -160,7 +160,7 @@ ws::FrameHandler::Next FramedConnection::ping(std::string_view payload)
 
 bool FramedConnection::mayAnswer(Pings& pings)
 {
-    return writable() && pings.rate.admit(endpoint().conf->pingRate);
+    return writable() && pings.rate.admit({endpoint().conf->pingRate});
 }
 
 bool FramedConnection::answerOwed()
@@ -196,6 +196,26 @@ void FramedConnection::settlePings()
     }
 }
 
+// --- rates ------------------------------------------------------------------------------------------------------
+
+double FramedConnection::costOf(std::size_t bytes)
+{
+    constexpr double BytesOfOne = 16.0 * 1024;
+    return std::max(1.0, static_cast<double>(bytes) / BytesOfOne);
+}
+
+bool FramedConnection::admitPublish(RateLimit& limit, std::size_t bytes)
+{
+    return limit.admit(endpoint().conf->publishRate, costOf(bytes));
+}
+
+void FramedConnection::tooFast(std::string_view what)
+{
+    ngx_str_t text = borrow(what);
+    ngx_log_error(NGX_LOG_INFO, connection()->log, 0, "realtime: %V refused: client is too fast", &text);
+    Worker::current()->counters().add(Counter::RateLimited);
+}
+
 // --- moving -----------------------------------------------------------------------------------------------------
 
 namespace {
@@ -222,6 +242,7 @@ void FramedConnection::describe(HandoverRecord& record)
     if (inbound_ != nullptr && inbound_->pings && inbound_->pings->owed) {
         record.unsent += ws::encodeFrame(ws::Opcode::Pong, *inbound_->pings->owed)->view();
     }
+    record.history = worker.saveHistory(*this);
     for (const Position& position : worker.hub().positions(*this)) {
         const std::string& name = worker.conf().zones[position.log]->name;
         HandoverRecord::Zone zone{name, worker.hub().log(position.log).slot};
@@ -240,6 +261,7 @@ bool FramedConnection::restore(const HandoverRecord& record)
     restoreOutput(record.begun, record.unsent);
     setSkips(record.connectionId);
     setIdle(record.idleMs);
+    Worker::current()->restoreHistory(*this, record.history);
     auto parser = ws::FrameParser::restore(record.parser, {endpoint().conf->maxMessageBytes}, record.deflate);
     if (!parser) {
         return false;

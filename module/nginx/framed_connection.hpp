@@ -4,6 +4,7 @@
 
 #include "nginx/connection.hpp"
 #include "nginx/inbound.hpp"
+#include "nginx/rate_limit.hpp"
 #include "nginx/worker.hpp"
 
 #include "wire/websocket.hpp"
@@ -57,6 +58,14 @@ public:
     virtual void turnAway(TurnAway why) = 0;
 
 protected:
+    // For how many a message counts that has, or leads to, so many bytes.
+    static double costOf(std::size_t bytes);
+    // May the client publish one more event of so many bytes (as they are when they are decompressed), by the endpoint's
+    // realtime_publish_rate? What it pushes out of the log is what it costs.
+    bool admitPublish(RateLimit& limit, std::size_t bytes);
+    // Something that it has sent is refused because it comes too fast.
+    void tooFast(std::string_view what);
+
     void close(std::uint16_t code, std::string_view reason) override; // ws::FrameHandler: the peer's
     using Connection::close;
     // The client has broken the rules: tells it, and reads no more.

@@ -37,4 +37,14 @@ void Outlet::setIdle(ngx_msec_t forMs)
     endpoint_.adopted.insert(*this, ngx_current_msec - forMs);
 }
 
+std::size_t Outlet::historyAllowance()
+{
+    return Worker::current()->historyAllowance(*this);
+}
+
+void Outlet::historySent(std::size_t bytes)
+{
+    Worker::current()->chargeHistory(*this, bytes);
+}
+
 } // namespace realtime

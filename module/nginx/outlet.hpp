@@ -47,6 +47,11 @@ public:
 
     Gauge transport() const { return static_cast<Gauge>(gauge_); }
 
+    // Of the TCP connection that it is served over, of which HTTP/2 has several on one.
+    virtual std::uint64_t connectionNumber() const = 0;
+    std::size_t historyAllowance() final;
+    void historySent(std::size_t bytes) final;
+
 protected:
     Endpoint& endpoint() { return endpoint_; }
     // A sign of life: the time to the next ping starts anew.
@@ -67,6 +72,7 @@ private:
     bool leaving_ = false;
     bool offered_ = false; // HandOver::offer()
     bool pumpPending_ = false;
+    bool pumpTimed_ = false; // Worker::pumpAfter()
     bool finishPending_ = false;
 };
 

@@ -193,6 +193,8 @@ ngx_int_t publishBody(ngx_http_request_t* r)
     case PublishStatus::Repeated:
         worker.counters().add(Counter::PublishRepeated);
         break;
+    case PublishStatus::Reserved:
+        return refuse(r, NGX_HTTP_BAD_REQUEST, ReservedName);
     case PublishStatus::BrokerFull:
         return refuseForNow(r, "the broker is behind and its queue is full");
     case PublishStatus::BrokerAway:
@@ -227,9 +229,14 @@ void onBody(ngx_http_request_t* r)
 // What is wrong with the request is said before its body is read: a client that waits for `100 Continue` sends none then.
 ngx_int_t readAndPublish(ngx_http_request_t* r, const LocConf& conf)
 {
-    std::string_view event = view(contextOf(r).event);
-    if (event.size() > MaxEventBytes || !(event.empty() || validChannelName(event))) {
+    Publication named;
+    named.channel = view(contextOf(r).channel);
+    named.event = view(contextOf(r).event);
+    if (!validEvent(named.event)) {
         return refuse(r, NGX_HTTP_BAD_REQUEST, "invalid event name");
+    }
+    if (!mayPublish(appOf(r, conf), named)) {
+        return refuse(r, NGX_HTTP_BAD_REQUEST, ReservedName);
     }
     if (contentTypeOf(r).size() > MaxContentTypeBytes ||
         idempotencyKeyOf(r).size() > MaxIdempotencyKeyBytes) {
@@ -247,6 +254,11 @@ ngx_int_t readAndPublish(ngx_http_request_t* r, const LocConf& conf)
 }
 
 } // namespace
+
+bool validEvent(std::string_view event)
+{
+    return event.empty() || (event.size() <= MaxEventBytes && validChannelName(event));
+}
 
 ngx_int_t publishHandler(ngx_http_request_t* r)
 {

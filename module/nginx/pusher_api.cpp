@@ -3,6 +3,7 @@
 #include "nginx/body.hpp"
 #include "nginx/conf.hpp"
 #include "nginx/guard.hpp"
+#include "nginx/publish.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
@@ -10,6 +11,7 @@
 #include "node/cluster.hpp"
 #include "node/pusher_channels.hpp"
 
+#include "wire/pusher_path.hpp"
 #include "wire/pusher_rest.hpp"
 
 #include <algorithm>
@@ -93,6 +95,7 @@ private:
         publication.data = trigger.data;
         publication.origin = trigger.socketId;
         publication.timeMs = Worker::nowMs();
+        publication.door = Door::Signed;
         return publication;
     }
 
@@ -109,15 +112,15 @@ private:
         return refuse(r_, {413, "The event is larger than the zone or a broker can ever take"});
     }
 
-    // False: it cannot be stored now.
-    bool publish(const pusher::Trigger& trigger)
+    // Published, or why not all of it is.
+    PublishStatus publish(const pusher::Trigger& trigger)
     {
         Worker& worker = *Worker::current();
         for (const std::string& channel : trigger.channels) {
             const Publication publication = publicationOf(trigger, channel);
             Published published = worker.publish(app_, publication);
             if (published.status != PublishStatus::Published) {
-                return false;
+                return published.status;
             }
             worker.counters().add(Counter::PublishedHttp);
             worker.counters().add(Counter::PublishedBytes, trigger.data.size());
@@ -129,7 +132,13 @@ private:
             }
             context.subscribers = published.subscribers;
         }
-        return true;
+        return PublishStatus::Published;
+    }
+
+    ngx_int_t notPublished(PublishStatus status)
+    {
+        return status == PublishStatus::Reserved ? refuse(r_, {400, std::string(ReservedName)})
+                                                 : refuseForNow(r_);
     }
 
     pusher::Attributes attributesOf(const pusher::Info& asked, std::string_view channel) const
@@ -149,8 +158,8 @@ private:
         if (!fits(trigger)) {
             return refuseTooLarge();
         }
-        if (!publish(trigger)) {
-            return refuseForNow(r_);
+        if (const PublishStatus status = publish(trigger); status != PublishStatus::Published) {
+            return notPublished(status);
         }
         if (!trigger.info.asked) {
             return succeed(r_, pusher::EmptyBody);
@@ -172,9 +181,10 @@ private:
         if (!std::all_of(triggers.begin(), triggers.end(), [this](const auto& one) { return fits(one); })) {
             return refuseTooLarge();
         }
-        if (!std::all_of(triggers.begin(), triggers.end(),
-                         [this](const auto& one) { return publish(one); })) {
-            return refuseForNow(r_);
+        for (const pusher::Trigger& trigger : triggers) {
+            if (const PublishStatus status = publish(trigger); status != PublishStatus::Published) {
+                return notPublished(status);
+            }
         }
         bool asked =
             std::any_of(triggers.begin(), triggers.end(), [](const auto& one) { return one.info.asked; });
@@ -297,12 +307,27 @@ const App* appOf(const MainConf& conf, const pusher::Target& target)
     return nullptr;
 }
 
+// What nginx has matched with its locations says which app is asked for, the path as it came what was signed and where names
+// begin and end. A path in which the two do not agree, because dots or slashes were resolved in it, is none.
+std::variant<pusher::Target, pusher::RestError> targetOf(ngx_http_request_t* r)
+{
+    const std::string_view uri = view(r->uri);
+    std::string_view given = view(r->unparsed_uri);
+    const std::string_view path = given.substr(0, given.find('?'));
+    const auto mounted = pusher::mountedAt(prefixOf(r), uri, {"apps", "users"});
+    const auto begins = mounted ? pusher::undecodedAt(path, uri.substr(*mounted)) : std::nullopt;
+    if (!begins) {
+        return pusher::RestError{404, "Not found"};
+    }
+    return pusher::parseTarget(view(r->method_name), given, *begins);
+}
+
 ngx_int_t answer(ngx_http_request_t* r)
 {
     if (bodySize(r) > MaxBodyBytes) {
         return refuse(r, {413, "The request is too large"});
     }
-    auto parsed = pusher::parseTarget(view(r->method_name), view(r->unparsed_uri));
+    auto parsed = targetOf(r);
     if (const auto* error = std::get_if<pusher::RestError>(&parsed)) {
         return refuse(r, *error);
     }

@@ -16,6 +16,7 @@
 #include "wire/pusher_channel.hpp"
 #include "wire/pusher_frame.hpp"
 #include "wire/pusher_message.hpp"
+#include "wire/pusher_path.hpp"
 #include "wire/pusher_rest.hpp"
 #include "wire/websocket.hpp"
 
@@ -32,6 +33,8 @@ constexpr std::string_view SubprotocolPrefix = "pusher-channels-protocol-";
 
 using Kind = pusher::ClientMessage::Kind;
 
+constexpr auto TooFast = pusher::code::ClientEventRejected;
+
 // Why a connection is not to be: told after the upgrade, since clients make nothing of HTTP errors.
 struct Refusal {
     std::uint16_t code;
@@ -46,6 +49,7 @@ struct Extras {
     std::map<std::string, std::string, std::less<>> members; // presence channel -> own user id
     RateLimit clientEvents;
     RateLimit publishes;
+    RateLimit allPublishes;
 };
 
 class PusherConnection final : public FramedConnection, private AckWaiter {
@@ -132,6 +136,7 @@ public:
         FramedConnection::describe(record);
         record.kind = HandoverRecord::Kind::Pusher;
         record.app = app_->id;
+        record.subscribes = subscribes_.save();
         if (authorizeBy_ != 0) {
             auto left = static_cast<ngx_msec_int_t>(authorizeBy_ - ngx_current_msec);
             record.authorizeMs = static_cast<std::uint32_t>(std::max<ngx_msec_int_t>(left, 1));
@@ -141,6 +146,7 @@ public:
         }
         record.clientEvents = extras_->clientEvents.save();
         record.publishes = extras_->publishes.save();
+        record.allPublishes = extras_->allPublishes.save();
         for (HandoverRecord::Channel& channel : record.channels) {
             if (auto member = extras_->members.find(channel.name); member != extras_->members.end()) {
                 channel.memberId = member->second;
@@ -169,9 +175,11 @@ public:
             authorizeBy_ = ngx_current_msec + record.authorizeMs;
             Worker::current()->expectAuthorization(*this, authorizeBy_);
         }
-        if (record.clientEvents.ageMs != 0 || record.publishes.ageMs != 0) {
+        subscribes_.restore(record.subscribes);
+        if (record.clientEvents.ageMs != 0 || record.publishes.ageMs != 0 || record.allPublishes.ageMs != 0) {
             extras().clientEvents.restore(record.clientEvents);
             extras().publishes.restore(record.publishes);
+            extras().allPublishes.restore(record.allPublishes);
         }
         if (!record.user) {
             return;
@@ -200,6 +208,11 @@ public:
         user.terminated |= record.event == "terminate";
         user.watchPending |= record.event == "watch";
         Worker::current()->finishLater(*this);
+    }
+
+    bool isMember(std::string_view channel, std::string_view userId) const override
+    {
+        return memberIn(channel) == userId;
     }
 
     void finish() override
@@ -320,9 +333,19 @@ private:
         send(internal);
     }
 
+    const Rate& subscribeRate() { return endpoint().conf->subscribeRate; }
+
+    // Who asks for what has a long answer may ask less often. It was admitted as one already.
+    void chargeAnswer(std::size_t bytes) { subscribes_.charge(subscribeRate(), costOf(bytes) - 1); }
+
     void subscribe(const pusher::ClientMessage& message)
     {
         const std::string& channel = message.channel;
+        if (!subscribes_.admit(subscribeRate())) {
+            tooFast("subscription");
+            refuseSubscription(channel, "LimitReached", "Too many subscriptions in a short time", TooFast);
+            return;
+        }
         pusher::NameCheck check = pusher::checkChannelName(channel);
         if (check != pusher::NameCheck::Ok) {
             bool tooLong = check == pusher::NameCheck::TooLong;
@@ -413,7 +436,7 @@ private:
         std::string data(pusher::NoData);
         if (member) {
             MemberJoined presence =
-                channels().join(*app_, *joined.subscription, member->userId, member->userInfo, skips());
+                channels().join(*app_, *joined.subscription, member->userId, member->userInfo);
             if (presence.status != MemberStatus::Ok) {
                 worker.hub().leave(*this, *joined.subscription);
                 if (presence.status == MemberStatus::LimitReached) {
@@ -428,6 +451,7 @@ private:
             }
             extras().members[message.channel] = member->userId;
             data = snapshot(presence.members);
+            chargeAnswer(data.size());
         }
 
         FrameBuilder text;
@@ -484,6 +508,7 @@ private:
                                        .data = record.data,
                                        .id = toString(record.id),
                                        .userId = {}});
+            chargeAnswer(record.data.size());
         } else {
             pusher::appendCacheMiss(text, subscription.channel->name);
             channels().cacheMiss(*app_, subscription.channel->name);
@@ -512,6 +537,7 @@ private:
             return; // a user hears of what is for it as long as it is signed in
         }
         if (Subscription* subscription = follows(app_->id, channel)) {
+            subscribes_.charge(subscribeRate(), 1); // never refused: the client takes it for granted
             leaveChannel(*subscription);
         }
     }
@@ -547,6 +573,11 @@ private:
 
     void signIn(const pusher::ClientMessage& message)
     {
+        if (!subscribes_.admit(subscribeRate())) {
+            tooFast("sign-in");
+            softError("Too many sign-ins in a short time", {}, TooFast);
+            return;
+        }
         std::string userData = message.userData.value_or("");
         auto result = pusher::verifyUserAuth(app_->pusher.credentials, toString(skips()), userData,
                                              message.auth.value_or(""));
@@ -649,8 +680,9 @@ private:
             softError("The data of a client event has at most 10240 bytes", channel);
             return;
         }
-        if (!extras().clientEvents.admit(app_->pusher.clientEventsPerSecond)) {
-            softError("Client event rate limit exceeded", channel, pusher::code::ClientEventRejected);
+        if (!extras().clientEvents.admit({app_->pusher.clientEventsPerSecond})) {
+            tooFast("client event");
+            softError("Client event rate limit exceeded", channel, TooFast);
             return;
         }
         relay(message);
@@ -712,8 +744,7 @@ private:
             publishError(message, 400, "The channel name is invalid");
             return;
         }
-        if (!pusher::validEventName(message.event) || pusher::reservedEvent(message.event) ||
-            pusher::clientEvent(message.event)) {
+        if (!pusher::validEventName(message.event) || pusher::clientEvent(message.event)) {
             publishError(message, 400, "The event name is invalid");
             return;
         }
@@ -724,7 +755,9 @@ private:
             publishError(message, 403, "Clients may not publish here");
             return;
         }
-        if (!extras().publishes.admit(policy.rule->clientPublishRate.perSecond)) {
+        if (!extras().publishes.admit(policy.rule->clientPublishRate) ||
+            !admitPublish(extras().allPublishes, message.data.size())) {
+            tooFast("event");
             publishError(message, 429, "Too many events");
             return;
         }
@@ -744,6 +777,11 @@ private:
         publication.token = token;
         Published published = worker.publish(*app_, publication);
         const bool repeated = published.status == PublishStatus::Repeated;
+        if (published.status == PublishStatus::Reserved) {
+            worker.forgetAck(token);
+            publishError(message, 400, "The event name is reserved");
+            return;
+        }
         if (!repeated && published.status != PublishStatus::Published) {
             worker.forgetAck(token);
             const bool tooLarge = published.status == PublishStatus::TooLarge;
@@ -804,7 +842,8 @@ private:
         std::uint32_t stores;
     };
 
-    const App* app_; // null: it is refused
+    const App* app_;       // null: it is refused
+    RateLimit subscribes_; // and unsubscribes, and sign-ins
     std::unique_ptr<Extras> extras_;
     std::map<std::uint64_t, Awaited> awaited_; // publishes that brokers have not stored yet, by token
     ngx_msec_t authorizeBy_ = 0;               // 0: it need not, or has
@@ -812,12 +851,12 @@ private:
 
 // --- the handshake ----------------------------------------------------------------------------------------------
 
-// "/app/KEY", wherever the location is mounted.
+// Of `/app/KEY` below what the location is mounted at.
 std::string_view keyOf(ngx_http_request_t* r)
 {
-    std::string_view uri = view(r->uri);
-    std::size_t at = uri.rfind("/app/");
-    return at == std::string_view::npos ? std::string_view() : uri.substr(at + 5);
+    const std::string_view uri = view(r->uri);
+    const auto mounted = pusher::mountedAt(prefixOf(r), uri, {"app"});
+    return mounted ? pusher::keyOfPath(uri.substr(*mounted)) : std::string_view();
 }
 
 const App* appOfKey(const MainConf& conf, std::string_view key)

@@ -64,6 +64,18 @@ ngx_str_t evaluateEvent(ngx_http_request_t* r, const LocConf& conf)
     return conf.event == nullptr ? ngx_str_t ngx_null_string : evaluate(r, conf.event);
 }
 
+std::string_view prefixOf(ngx_http_request_t* r)
+{
+    const auto& core =
+        *static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(r, ngx_http_core_module));
+#if (NGX_PCRE)
+    if (core.regex != nullptr) {
+        return {};
+    }
+#endif
+    return view(core.name);
+}
+
 std::string_view eventOf(ngx_http_request_t* r, const LocConf& conf)
 {
     RequestContext& context = contextOf(r);

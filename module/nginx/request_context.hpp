@@ -60,6 +60,9 @@ ngx_str_t joined(ngx_http_request_t* r, const std::vector<std::string_view>& cha
 // As evaluateChannels(), and the context has them and the app from now on.
 std::vector<std::string_view> channelsOf(ngx_http_request_t* r, const LocConf& conf, std::string_view& bad);
 
+// The text of the request's location, if it is a prefix; of others (a regex, a name) there is none that fits.
+std::string_view prefixOf(ngx_http_request_t* r);
+
 // The endpoint's `event=`; empty: the default.
 ngx_str_t evaluateEvent(ngx_http_request_t* r, const LocConf& conf);
 // The same, and the context has it from now on.

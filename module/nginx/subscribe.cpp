@@ -4,6 +4,7 @@
 #include "nginx/guard.hpp"
 #include "nginx/handshake.hpp"
 #include "nginx/origins.hpp"
+#include "nginx/publish.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
 #include "nginx/str.hpp"
@@ -12,6 +13,8 @@
 
 #include "base/ascii.hpp"
 #include "wire/accept.hpp"
+
+#include <algorithm>
 
 namespace realtime {
 
@@ -81,6 +84,10 @@ bool isBlank(std::string_view text)
 ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber,
                        Reached& reached)
 {
+    if (std::any_of(request.channels.begin(), request.channels.end(),
+                    [&](std::string_view channel) { return request.app->reserves(channel); })) {
+        return respondError(r, NGX_HTTP_BAD_REQUEST, ReservedName);
+    }
     Worker& worker = *Worker::current();
     JoinResult joined = worker.join(subscriber, *request.app, request.channels, request.since);
     switch (joined.status) {

@@ -35,6 +35,9 @@ Service serviceOf(ngx_http_request_t* r);
 
 // Where the client wants to start: its Last-Event-ID, else the same as a parameter of the query, else `since` of the query.
 Since sinceOf(ngx_http_request_t* r);
+// Joins the hub; NGX_OK, or the answer that refuses it. Channels that the app reserves are for its Pusher clients alone:
+// even a silent listener would count as a connection of the user.
+ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber);
 
 // Joins the hub; NGX_OK, or the answer that refuses it. `reached` is for Hub::positionOf().
 ngx_int_t joinOrRefuse(ngx_http_request_t* r, const SubscribeRequest& request, Subscriber& subscriber,

@@ -180,6 +180,10 @@ Takeover::Verdict Takeover::resume(FramedConnection& connection, const Endpoint&
         good = resume(connection, record, channel, app->app) && good;
     }
     bool pusher = record.kind == HandoverRecord::Kind::Pusher;
+    good =
+        good && (pusher || std::none_of(record.channels.begin(), record.channels.end(), [&](const auto& one) {
+                     return app->app.reserves(one.name); // the app has got a key since
+                 }));
     if (!good || (!pusher && record.channels.empty())) {
         return FramedConnection::TurnAway::Elsewhere;
     }

@@ -1,6 +1,7 @@
 // WebSocket subscribers (and, on realtime_pubsub, publishers): RFC 6455 over a detached connection.
 #include "nginx/framed_connection.hpp"
 #include "nginx/handshake.hpp"
+#include "nginx/publish.hpp"
 #include "nginx/rate_limit.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
@@ -11,6 +12,7 @@
 
 #include "wire/accept.hpp"
 #include "wire/envelope.hpp"
+#include "wire/pusher_channel.hpp"
 #include "wire/websocket.hpp"
 
 namespace realtime {
@@ -22,7 +24,8 @@ struct PublishTarget {
     std::string channel;
     std::string event;
     std::string origin; // its own connection id if it is not to hear itself
-    RateLimit rate;
+    RateLimit rate;     // of the endpoint's `rate=`
+    RateLimit all;      // of realtime_publish_rate
 };
 
 class WebSocket final : public FramedConnection {
@@ -31,8 +34,8 @@ public:
 
     void publishTo(std::string_view channel, std::string_view event, bool echo)
     {
-        target_ =
-            std::make_unique<PublishTarget>(PublishTarget{std::string(channel), std::string(event), {}, {}});
+        target_ = std::make_unique<PublishTarget>(
+            PublishTarget{std::string(channel), std::string(event), {}, {}, {}});
         if (!echo) {
             if (skips() == 0) {
                 setSkips(drawConnectionId());
@@ -50,6 +53,7 @@ public:
         if (target_ != nullptr) {
             record.publishEvent = target_->event;
             record.publishes = target_->rate.save();
+            record.allPublishes = target_->all.save();
         }
     }
 
@@ -59,6 +63,7 @@ public:
         if ((conf.kind & Publish) != 0) {
             publishTo(record.channels.front().name, record.publishEvent, conf.echo);
             target_->rate.restore(record.publishes);
+            target_->all.restore(record.allPublishes);
         }
     }
 
@@ -82,7 +87,8 @@ private:
             return Next::Stop;
         }
         Worker& worker = *Worker::current();
-        if (!target_->rate.admit(endpoint().conf->rate)) {
+        if (!target_->rate.admit(endpoint().conf->rate) || !admitPublish(target_->all, payload.size())) {
+            tooFast("message");
             worker.counters().add(Counter::PublishInvalid);
             failWith(ws::close_code::PolicyViolation, "too many messages");
             return Next::Stop;
@@ -112,6 +118,9 @@ private:
         if (status == PublishStatus::TooLarge) {
             counters.add(Counter::PublishInvalid);
             failWith(ws::close_code::TooBig, "larger than the realtime_zone or a broker can ever take");
+        } else if (status == PublishStatus::Reserved) {
+            counters.add(Counter::PublishInvalid);
+            failWith(ws::close_code::PolicyViolation, "the name is reserved");
         } else {
             counters.add(Counter::PublishRefused);
             failWith(ws::close_code::TryAgainLater, "the event could not be stored");
@@ -163,7 +172,11 @@ ngx_int_t openWebSocket(ngx_http_request_t* r, const SubscribeRequest& request)
                                               Worker::current()->endpointOf(*request.conf), r,
                                               !handshake.extension.empty());
     if ((request.conf->kind & Publish) != 0) {
-        socket->publishTo(request.channels.front(), eventOf(r, *request.conf), request.conf->echo);
+        const std::string_view event = eventOf(r, *request.conf);
+        if (!validEvent(event) || pusher::reservedEvent(event)) {
+            return respondError(r, NGX_HTTP_BAD_REQUEST, "invalid or reserved event name");
+        }
+        socket->publishTo(request.channels.front(), event, request.conf->echo);
     }
     Reached reached;
     ngx_int_t rc = joinOrRefuse(r, request, *socket, reached);

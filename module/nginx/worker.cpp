@@ -40,6 +40,7 @@ NodeConfig nodeConfig(ngx_cycle_t* cycle, const MainConf& conf)
 constexpr ngx_msec_t LongestTick = 1000;
 constexpr ngx_msec_t ShortestTick = 20;
 constexpr ngx_msec_t DrainStep = 100;
+constexpr ngx_msec_t ShortestHistoryPause = 10; // so that a part of it is worth its while
 constexpr std::size_t LeastDrainStep = 10; // connections a step: a handful need not wait for half a minute
 
 // For the error log of connections that have no request: the client's address, as far as it can still be had.
@@ -64,8 +65,8 @@ std::int64_t Worker::nowMs()
 Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     : Node(eventLoop, nodeConfig(cycle, conf)), conf_(conf), partialMessages_(conf.partialBytes),
       readBuffer_(new char[ReadBytes]), tick_([this] { onTick(); }), pump_([this] { onPump(); }),
-      drain_([this] { onDrain(); }), sentinelFd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-      sentinel_(
+      drain_([this] { onDrain(); }), pumpTimer_([this] { onPumpTimer(); }),
+      sentinelFd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)), sentinel_(
           sentinelFd_.get(), [this] { drainRequests(); }, EventSource::Kind::Socket)
 {
     statusFeed_ = std::make_unique<StatusFeed>(*this);
@@ -183,8 +184,83 @@ void Worker::forget(Outlet& outlet)
     if (outlet.pumpPending_) {
         std::erase(toPump_, &outlet);
     }
+    if (outlet.pumpTimed_) {
+        std::erase_if(toPumpAt_, [&](const auto& one) { return one.second == &outlet; });
+    }
     if (outlet.finishPending_) {
         std::erase(toFinish_, &outlet);
+    }
+}
+
+// --- history, at a bounded rate -----------------------------------------------------------------------------------
+
+Worker::HistoryBudget& Worker::historyBudget(const Outlet& outlet)
+{
+    HistoryBudget& budget = histories_[outlet.connectionNumber()];
+    budget.rate.perSecond = static_cast<double>(outlet.endpoint_.conf->historyRate);
+    return budget;
+}
+
+std::size_t Worker::historyAllowance(Outlet& outlet)
+{
+    if (outlet.endpoint_.conf->historyRate == 0 || !histories_.contains(outlet.connectionNumber())) {
+        return ~std::size_t{0};
+    }
+    const HistoryBudget& budget = historyBudget(outlet);
+    const double left = budget.limit.left(budget.rate);
+    if (left >= 1) {
+        return static_cast<std::size_t>(left);
+    }
+    const auto ms = static_cast<ngx_msec_t>((1 - left) / budget.rate.perSecond * 1000);
+    pumpAfter(outlet, std::max(ms, ShortestHistoryPause));
+    return 0;
+}
+
+void Worker::chargeHistory(const Outlet& outlet, std::size_t bytes)
+{
+    if (outlet.endpoint_.conf->historyRate != 0) {
+        HistoryBudget& budget = historyBudget(outlet);
+        budget.limit.charge(budget.rate, static_cast<double>(bytes));
+    }
+}
+
+HandoverRecord::Rate Worker::saveHistory(const Outlet& outlet)
+{
+    const auto found = histories_.find(outlet.connectionNumber());
+    return found == histories_.end() ? HandoverRecord::Rate{} : found->second.limit.save();
+}
+
+void Worker::restoreHistory(const Outlet& outlet, const HandoverRecord::Rate& rate)
+{
+    if (rate.ageMs != 0 && outlet.endpoint_.conf->historyRate != 0) {
+        historyBudget(outlet).limit.restore(rate);
+    }
+}
+
+void Worker::pumpAfter(Outlet& outlet, ngx_msec_t ms)
+{
+    if (outlet.pumpTimed_) {
+        return;
+    }
+    outlet.pumpTimed_ = true;
+    const auto place = toPumpAt_.insert({ngx_current_msec + ms, &outlet});
+    if (place == toPumpAt_.begin()) {
+        pumpTimer_.after(ms);
+    }
+}
+
+void Worker::onPumpTimer()
+{
+    while (!toPumpAt_.empty()) {
+        const auto left = static_cast<ngx_msec_int_t>(toPumpAt_.begin()->first - ngx_current_msec);
+        if (left > 0) {
+            pumpTimer_.after(static_cast<ngx_msec_t>(left));
+            return;
+        }
+        Outlet& outlet = *toPumpAt_.begin()->second;
+        toPumpAt_.erase(toPumpAt_.begin());
+        outlet.pumpTimed_ = false;
+        pumpLater(outlet);
     }
 }
 
@@ -233,6 +309,7 @@ void Worker::onTick()
     counters().set(word(Gauge::PartialMessages), partialMessages_.count());
     counters().set(word(Gauge::PartialBytes), partialMessages_.bytes());
     checkAuthorizations();
+    std::erase_if(histories_, [](const auto& one) { return one.second.limit.full(one.second.rate); });
     tick();
     takeConnections();
 }

@@ -11,8 +11,10 @@
 #include "nginx/event_source.hpp"
 #include "nginx/idle_list.hpp"
 #include "nginx/inbound.hpp"
+#include "nginx/rate_limit.hpp"
 #include "node/node.hpp"
 
+#include <map>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -43,6 +45,13 @@ public:
     const MainConf& conf() const { return conf_; }
     Endpoint& endpointOf(const LocConf& conf);
     const std::vector<std::unique_ptr<Endpoint>>& endpoints() const { return endpoints_; }
+
+    // What a client may have of the history: realtime_history_rate, of all that is served over one TCP connection. The
+    // allowance: see Subscriber; 0: Hub::pump() follows when there is some again.
+    std::size_t historyAllowance(Outlet& outlet);
+    void chargeHistory(const Outlet& outlet, std::size_t bytes);
+    HandoverRecord::Rate saveHistory(const Outlet& outlet);
+    void restoreHistory(const Outlet& outlet, const HandoverRecord::Rate& rate);
 
     // The hub calls subscribers while it walks its tables; what they want of it then, they ask for here.
     void pumpLater(Outlet& outlet);   // Hub::pump(), in the next turn of the event loop
@@ -84,6 +93,8 @@ private:
     void onPump();
     void drainRequests();
     void onDrain();
+    void pumpAfter(Outlet& outlet, ngx_msec_t ms);
+    void onPumpTimer();
     void keepAlive(Endpoint& endpoint);
     void keepAlive(Endpoint& endpoint, IdleList& list);
     static void settlePings(Endpoint& endpoint);
@@ -97,6 +108,14 @@ private:
     std::unique_ptr<HandOver> handOver_;
     std::unique_ptr<Takeover> takeover_;
     std::unordered_map<Outlet*, ngx_msec_t> authorizing_;
+    struct HistoryBudget {
+        Rate rate;
+        RateLimit limit;
+    };
+    HistoryBudget& historyBudget(const Outlet& outlet);
+    std::unordered_map<std::uint64_t, HistoryBudget>
+        histories_; // by connection; those with a full budget are not there
+    std::multimap<ngx_msec_t, Outlet*> toPumpAt_;
     std::vector<Outlet*> toPump_;
     std::vector<Outlet*> toFinish_;
     IdleList closing_;
@@ -109,6 +128,7 @@ private:
     Callback tick_;
     Callback pump_;
     Callback drain_;
+    Callback pumpTimer_;
     OwnFd sentinelFd_;     // nobody writes there
     EventSource sentinel_; // nginx calls it when the worker is told to go
 };

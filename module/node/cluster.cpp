@@ -328,6 +328,7 @@ void Cluster::takeKept(const App& app, std::uint32_t index, const cluster::Row& 
     publication.event = row.kept->event;
     publication.contentType = row.kept->contentType;
     publication.data = row.kept->data;
+    publication.door = Door::Node;
     publication.timeMs = node_.now() - row.kept->ageMs;
     node_.relay(app, publication);
 }

@@ -45,6 +45,7 @@ enum class Counter : std::size_t {
     PartialTimedOut, // WebSockets closed since the end of a message did not come
     PartialClosed,   // WebSockets closed since all half messages were too much
     PingsSkipped,    // a later one was answered for them
+    RateLimited,     // messages of clients that came too fast, and were refused
     Count
 };
 

@@ -17,7 +17,7 @@ struct Incoming {
     Publication publication; // views into the message; `timeMs` and the key are the caller's to set
 };
 
-// nullopt: it is for no app or channel here, or malformed.
+// nullopt: it is for no app or channel here, malformed, or under a reserved name.
 std::optional<Incoming> readIncoming(const NodeConfig& config, const IncomingMessage& message);
 
 // UTF-8 without control characters, of at most so many bytes.

@@ -2,7 +2,6 @@
 
 #include "node/node.hpp"
 
-#include "base/json_text.hpp"
 #include "wire/pusher_channel.hpp"
 
 namespace realtime {
@@ -12,21 +11,7 @@ using pusher::WebhookName;
 
 namespace {
 
-constexpr std::string_view MemberAdded = "pusher_internal:member_added";
-constexpr std::string_view MemberRemoved = "pusher_internal:member_removed";
 constexpr Msec MissPause = 1000; // of cache_miss webhooks of one channel
-
-std::string memberJson(std::string_view userId, std::string_view info)
-{
-    std::string json = "{\"user_id\":";
-    appendJsonString(json, userId);
-    if (!info.empty()) {
-        json += ",\"user_info\":";
-        json += info;
-    }
-    json += '}';
-    return json;
-}
 
 NewRecord internalRecord(std::int64_t timeMs, std::string_view app, std::string_view channel,
                          std::string_view event, std::string_view data)
@@ -63,7 +48,7 @@ PusherChannels::PusherChannels(Node& node)
                                                                           countDue(changed_);
                                                                       })},
       paused_{CountPause, node.loop().task([this] { countDue(paused_); })},
-      longPaused_{LongCountPause, node.loop().task([this] { countDue(longPaused_); })}
+      longPaused_{LongCountPause, node.loop().task([this] { countDue(longPaused_); })}, announcements_(node)
 {
     std::vector<WebhookEndpoint> endpoints;
     for (const App* app : node.config().apps) {
@@ -183,18 +168,17 @@ std::uint32_t PusherChannels::announceCount(const App& app, std::string_view cha
 // --- presence ---------------------------------------------------------------------------------------------------
 
 MemberJoined PusherChannels::join(const App& app, const Subscription& subscription, std::string_view userId,
-                                  std::string_view info, ConnectionId self)
+                                  std::string_view info)
 {
     const LocalChannel& channel = *subscription.channel;
-    std::string data = memberJson(userId, info.empty() ? "{}" : info);
-    std::string origin = toString(self);
-    NewRecord announcement = internalRecord(node_.now(), app.id, channel.name, MemberAdded, data);
-    announcement.origin = origin;
+    info = info.empty() ? std::string_view("{}") : info;
+    const PresenceRecord record(node_.now(), app.id, channel.name, userId, info);
 
     HubLog& log = node_.hub().log(channel.log);
-    MemberJoined joined = log.log.joinMember(log.slot, channel.ref, userId, info, app.pusher.presenceMembers,
-                                             announcement, *log.wakeUp);
-    node_.drainSoon();
+    MemberJoined joined =
+        log.log.joinMember(log.slot, channel.ref, userId, info, app.pusher.presenceMembers, record.get(),
+                           *log.wakeUp, announcements_.atOnce(channel.log, channel.ref));
+    announcements_.changed(channel.log, channel.ref, joined.telling);
     if (joined.first) {
         tellOccupied(app, channel); // in that order
     }
@@ -207,13 +191,12 @@ MemberJoined PusherChannels::join(const App& app, const Subscription& subscripti
 void PusherChannels::leave(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t index,
                            std::string_view userId)
 {
-    std::string data = memberJson(userId, {});
+    const PresenceRecord record(node_.now(), app.id, channel, userId, std::nullopt);
     HubLog& log = node_.hub().log(index);
-    bool last =
-        log.log.leaveMember(log.slot, ref, userId,
-                            internalRecord(node_.now(), app.id, channel, MemberRemoved, data), *log.wakeUp);
-    node_.drainSoon();
-    if ((last || node_.cluster() != nullptr) && hasWebhooks(app)) {
+    const MemberLeft left = log.log.leaveMember(log.slot, ref, userId, record.get(), *log.wakeUp,
+                                                announcements_.atOnce(index, ref));
+    announcements_.changed(index, ref, left.telling);
+    if ((left.last || node_.cluster() != nullptr) && hasWebhooks(app)) {
         departLater(app, channel, userId);
     }
 }
@@ -280,14 +263,16 @@ void PusherChannels::peerMember(const App& app, std::uint32_t slot, std::uint32_
                                 std::string_view channel, ChannelRef ref, std::string_view userId,
                                 std::string_view info, bool present)
 {
-    std::string data = memberJson(userId, present ? (info.empty() ? "{}" : info) : std::string_view());
-    NewRecord announcement =
-        internalRecord(node_.now(), app.id, channel, present ? MemberAdded : MemberRemoved, data);
+    info = info.empty() ? std::string_view("{}") : info;
+    const PresenceRecord record(node_.now(), app.id, channel, userId,
+                                present ? std::optional(info) : std::nullopt);
     HubLog& log = node_.hub().log(index);
-    if (!log.log.setPeerMember(slot, ref, userId, info, present, announcement, *log.wakeUp)) {
+    const auto change = log.log.setPeerMember(slot, ref, userId, info, present, record.get(), *log.wakeUp,
+                                              announcements_.atOnce(index, ref));
+    announcements_.changed(index, ref, change.telling);
+    if (!change.changed) {
         return;
     }
-    node_.drainSoon();
     if (hasWebhooks(app) && present) {
         log.log.tellMemberAdded(ref, userId);
     } else if (hasWebhooks(app)) {
@@ -387,6 +372,7 @@ void PusherChannels::departDue()
 
 void PusherChannels::tick()
 {
+    announcements_.tick();
     std::erase_if(misses_, [this](const auto& one) { return node_.loop().elapsed(one.second, MissPause); });
 }
 
@@ -394,17 +380,20 @@ void PusherChannels::tick()
 
 void PusherChannels::reap()
 {
+    std::uint32_t dead = 0;
     for (std::uint32_t i = 0; i < node_.hub().logCount(); i++) {
         HubLog& log = node_.hub().log(i);
-        log.log.reclaimDeadSlots(this, log.wakeUp);
+        dead += log.log.reclaimDeadSlots(this, log.wakeUp);
+    }
+    if (dead != 0 || !std::exchange(adopted_, true)) { // at first: others may have cleaned up after the dead
+        announcements_.adopt();
     }
 }
 
 bool PusherChannels::onMemberGone(std::string_view app, std::string_view channel, std::string_view userId,
                                   NewRecord& announcement)
 {
-    removal_ = memberJson(userId, {});
-    announcement = internalRecord(node_.now(), app, channel, MemberRemoved, removal_);
+    announcement = removal_.emplace(node_.now(), app, channel, userId, std::nullopt).get();
     return true;
 }
 
@@ -444,6 +433,7 @@ void PusherChannels::takeNotes(std::vector<Note>& out)
 
 void PusherChannels::stop()
 {
+    announcements_.tellAll();
     for (const auto& [name, count] : counts_) {
         const App* app = appOf(name.first);
         if (count.changed && app != nullptr) { // nobody else knows that it was to be told

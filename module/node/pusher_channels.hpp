@@ -3,18 +3,20 @@
 //
 // Thread     the event loop.
 // Webhooks   are told of departures after Grace, and not at all if the channel or the user is back by then: a page that
-//            is loaded anew leaves no trace. Presence events over WebSocket come at once.
+//            is loaded anew leaves no trace. When presence events over WebSocket come: see PresenceAnnouncements.
 // Crash      what a dead worker leaves is cleaned up by another, see reap().
 #pragma once
 
 #include "app/app.hpp"
 #include "hub/hub.hpp"
 #include "node/event_loop.hpp"
+#include "node/presence_announcements.hpp"
 #include "webhook/webhook_sender.hpp"
 
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -42,9 +44,9 @@ public:
     // A channel's last subscriber has gone, and was no client of the Pusher protocol.
     void channelVacated(std::string_view app, std::string_view channel) override;
 
-    // Presence: what the subscription is to be answered with. `self`: who is not told of itself.
+    // Presence: what the subscription is to be answered with.
     MemberJoined join(const App& app, const Subscription& subscription, std::string_view userId,
-                      std::string_view info, ConnectionId self);
+                      std::string_view info);
     void leave(const App& app, std::string_view channel, ChannelRef ref, std::uint32_t index,
                std::string_view userId);
 
@@ -78,7 +80,7 @@ public:
 
     const WebhookSender* webhooks() const { return sender_.get(); }
     void takeNotes(std::vector<Note>& out);
-    void stop(); // tells the counts that wait, and sends what is queued, bounded
+    void stop(); // tells the members and counts that wait, and sends what is queued, bounded
 
     static std::string userChannel(std::string_view userId);
     static std::string watchChannel(std::string_view userId);
@@ -125,8 +127,10 @@ private:
     void countDue(CountQueue& queue);
     CountQueue changed_, paused_, longPaused_;
     std::map<std::pair<std::string, std::string>, Msec> misses_;
+    PresenceAnnouncements announcements_;
+    bool adopted_ = false; // what was to be announced by workers that are dead
     bool quietReaping_ = false;
-    std::string removal_; // what onMemberGone() hands out
+    std::optional<PresenceRecord> removal_; // what onMemberGone() hands out
 };
 
 } // namespace realtime

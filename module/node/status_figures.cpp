@@ -20,6 +20,8 @@ constexpr Metric MetricTable[] = {
                   "Publishes recognised by Idempotency-Key"),
     counterMetric("publish_refused_total", Counter::PublishRefused, "Publishes refused for the time being"),
     counterMetric("publish_invalid_total", Counter::PublishInvalid, "Publishes refused as invalid"),
+    counterMetric("rate_limited_total", Counter::RateLimited,
+                  "Messages of clients refused for coming too fast"),
     counterMetric("delivered_total", Counter::Delivered, "Events delivered, once a subscriber"),
     counterMetric("delivered_bytes_total", Counter::DeliveredBytes, "Bytes handed to subscribers' sockets"),
     counterMetric("deflate_in_bytes_total", Counter::DeflateIn,

@@ -38,6 +38,68 @@ constexpr std::array<Prefix, 9> Prefixes{{
     {"", {}},
 }};
 
+// The code point that begins `text`, which is taken off it; a byte that is no UTF-8 stands for itself.
+std::uint32_t takeCodePoint(std::string_view& text)
+{
+    const Utf8Step step = utf8Step(text);
+    const auto first = static_cast<std::uint8_t>(text[0]);
+    if (!step.valid || step.bytes == 1) {
+        text.remove_prefix(1);
+        return first;
+    }
+    std::uint32_t point = first & (0xffU >> (step.bytes + 1U));
+    for (std::size_t i = 1; i < step.bytes; ++i) {
+        point = point << 6U | (static_cast<std::uint8_t>(text[i]) & 0x3fU);
+    }
+    text.remove_prefix(step.bytes);
+    return point;
+}
+
+// Controls, and what Unicode calls Default_Ignorable_Code_Point: comparisons by a language's rules leave them out.
+bool ignorable(std::uint32_t point)
+{
+    struct Range {
+        std::uint32_t first, last;
+    };
+    constexpr std::array<Range, 19> Ranges{{
+        {0x00, 0x1f},     {0x7f, 0x9f},       {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},
+        {0x115f, 0x1160}, {0x17b4, 0x17b5},   {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},
+        {0x2060, 0x206f}, {0x3164, 0x3164},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},   {0xffa0, 0xffa0},
+        {0xfff0, 0xfffb}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+    }};
+    return std::any_of(Ranges.begin(), Ranges.end(),
+                       [point](const Range& one) { return point >= one.first && point <= one.last; });
+}
+
+// The ASCII character that it may be taken for, in lower case; 0: none.
+char plainForm(std::uint32_t point)
+{
+    constexpr std::uint32_t FullWidth = 0xfee0; // from `!` at U+FF01 on
+    constexpr std::uint32_t LongS = 0x17f;      // `s`, in upper case
+    if (point == LongS) {
+        return 's';
+    }
+    if (point > 0xff00 && point < 0xff5f) {
+        point -= FullWidth;
+    }
+    return point < 0x80 ? lower(static_cast<char>(point)) : '\0';
+}
+
+bool looksLikePrefix(std::string_view prefix, std::string_view text)
+{
+    while (!prefix.empty() && !text.empty()) {
+        const std::uint32_t point = takeCodePoint(text);
+        if (ignorable(point)) {
+            continue;
+        }
+        if (plainForm(point) != prefix[0]) {
+            return false;
+        }
+        prefix.remove_prefix(1);
+    }
+    return prefix.empty();
+}
+
 bool controlCharacter(char c)
 {
     const auto code = static_cast<std::uint8_t>(c);
@@ -83,8 +145,13 @@ std::optional<std::string_view> serverToUserId(std::string_view name)
 
 bool reservedEvent(std::string_view event)
 {
-    return event.starts_with("pusher:") || event.starts_with("pusher_internal:") ||
-           event.starts_with("realtime:");
+    // Most names are done with at their first letter.
+    if (event.empty() || (isAlnum(event[0]) && lower(event[0]) != 'p' && lower(event[0]) != 'r')) {
+        return false;
+    }
+    constexpr std::array<std::string_view, 3> Reserved{"pusher:", "pusher_internal:", "realtime:"};
+    return std::any_of(Reserved.begin(), Reserved.end(),
+                       [event](std::string_view prefix) { return looksLikePrefix(prefix, event); });
 }
 
 bool clientEvent(std::string_view event)

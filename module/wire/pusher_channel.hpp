@@ -42,8 +42,15 @@ ChannelKind classify(std::string_view name);
 // The user that "#server-to-user-<id>" is of; null for every other name.
 std::optional<std::string_view> serverToUserId(std::string_view name);
 
-// Names that only the server may give an event: `pusher:`, `pusher_internal:` and our own `realtime:`.
+// Names that only the server may give an event: `pusher:`, `pusher_internal:` and our own `realtime:`. Also what some
+// client could take for one of these: letter case, full-width forms and characters that comparisons leave out
+// (controls, zero-width ones) make no difference.
 bool reservedEvent(std::string_view event);
+// Names that only the protocol itself gives channels: they begin with `#`.
+inline bool reservedChannel(std::string_view name)
+{
+    return name.starts_with('#');
+}
 // `client-…`
 bool clientEvent(std::string_view event);
 

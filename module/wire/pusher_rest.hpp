@@ -53,7 +53,7 @@ struct Target {
     std::string name; // the channel or the user; percent-decoded, not checked
 
     std::string path;             // as it came, without the query
-    std::size_t mounted = 0;      // where in `path` the endpoint's own path begins: what a prefix takes up
+    std::size_t mounted = 0;      // where in `path` the endpoint's own path begins
     std::string queryText;        // as it came
     std::vector<Parameter> query; // in order, repeated ones too
 
@@ -61,9 +61,11 @@ struct Target {
     const std::string* find(std::string_view lowerCaseName) const;
 };
 
-// `target` is the request line's, before nginx rewrote or decoded anything: `/prefix/apps/731/events?auth_key=…`.
+// `target` is the request line's, before nginx rewrote or decoded anything: `/prefix/apps/731/events?auth_key=…`. The
+// endpoint's path is exactly what follows from `mounted` on, see pusher_path.hpp.
 // 404: no such endpoint; 405: another method; 400: more than 100 parameters.
-std::variant<Target, RestError> parseTarget(std::string_view method, std::string_view target);
+std::variant<Target, RestError> parseTarget(std::string_view method, std::string_view target,
+                                            std::size_t mounted = 0);
 
 // --- signature
 

@@ -3,6 +3,7 @@
 
 #include "base/ascii.hpp"
 #include "base/hmac.hpp"
+#include "wire/pusher_path.hpp"
 
 #include <algorithm>
 #include <array>
@@ -13,25 +14,6 @@ namespace realtime::pusher {
 namespace {
 
 constexpr std::size_t MaxParameters = 100;
-
-enum class Plus : std::uint8_t { Literal, Space };
-
-// What is no escape stays as it is.
-std::string decode(std::string_view text, Plus plus = Plus::Literal)
-{
-    std::string out;
-    out.reserve(text.size());
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '%' && text.size() - i > 2 && hexValue(text[i + 1]) >= 0 &&
-            hexValue(text[i + 2]) >= 0) {
-            out += static_cast<char>(hexValue(text[i + 1]) << 4 | hexValue(text[i + 2]));
-            i += 2;
-        } else {
-            out += text[i] == '+' && plus == Plus::Space ? ' ' : text[i];
-        }
-    }
-    return out;
-}
 
 std::string lowered(std::string text)
 {
@@ -49,7 +31,7 @@ std::string_view takeUntil(std::string_view& text, char separator)
     return taken;
 }
 
-std::vector<Parameter> parseQuery(std::string_view text, Plus plus)
+std::vector<Parameter> parseQuery(std::string_view text, bool plusIsSpace = false)
 {
     std::vector<Parameter> query;
     while (!text.empty() && query.size() <= MaxParameters) {
@@ -58,7 +40,7 @@ std::vector<Parameter> parseQuery(std::string_view text, Plus plus)
             continue;
         }
         const std::string_view name = takeUntil(value, '=');
-        query.push_back({lowered(decode(name, plus)), decode(value, plus)});
+        query.push_back({lowered(percentDecoded(name, plusIsSpace)), percentDecoded(value, plusIsSpace)});
     }
     return query;
 }
@@ -130,11 +112,11 @@ void fillNames(Target& out, const Route& route, const Segments& segments)
 {
     const bool appGiven = route.pattern[0] == "apps";
     if (appGiven) {
-        out.appId = decode(segments.at[1]);
+        out.appId = percentDecoded(segments.at[1]);
     }
     const std::size_t name = appGiven ? 3 : 1;
     if (name < route.count) {
-        out.name = decode(segments.at[name]);
+        out.name = percentDecoded(segments.at[name]);
     }
 }
 
@@ -261,7 +243,7 @@ std::vector<std::string> pathForms(const Target& target)
     std::vector<std::string> forms;
     const std::string_view whole = target.path;
     for (const std::string_view path : {whole.substr(target.mounted), whole}) {
-        addDistinct(forms, decode(path));
+        addDistinct(forms, percentDecoded(path));
         addDistinct(forms, std::string(path));
     }
     return forms;
@@ -272,7 +254,7 @@ std::vector<std::string> queryForms(const Target& target)
     std::vector<std::string> forms{signedQuery(target.query)};
     addDistinct(forms, signedQuery(joinIndexed(target.query)));
     if (target.queryText.find('+') != std::string::npos) {
-        addDistinct(forms, signedQuery(parseQuery(target.queryText, Plus::Space)));
+        addDistinct(forms, signedQuery(parseQuery(target.queryText, true)));
     }
     return forms;
 }
@@ -303,31 +285,32 @@ const std::string* Target::find(std::string_view lowerCaseName) const
     return found == query.end() ? nullptr : &found->value;
 }
 
-std::variant<Target, RestError> parseTarget(std::string_view method, std::string_view target)
+std::variant<Target, RestError> parseTarget(std::string_view method, std::string_view target,
+                                            std::size_t mounted)
 {
     Target out;
     const std::string_view path = takeUntil(target, '?');
-    for (std::size_t at = path.find('/'); at != std::string_view::npos; at = path.find('/', at + 1)) {
-        const Segments segments = split(path.substr(at));
-        const Route* route = findRoute(segments);
-        if (route == nullptr) {
-            continue;
-        }
-        if (method != route->method) {
-            return RestError{405, "Method not allowed", route->method};
-        }
-        out.endpoint = route->endpoint;
-        out.path = path;
-        out.mounted = at;
-        out.queryText = target;
-        out.query = parseQuery(target, Plus::Literal);
-        fillNames(out, *route, segments);
-        if (out.query.size() > MaxParameters) {
-            return RestError{400, "Too many parameters"};
-        }
-        return out;
+    if (mounted >= path.size() || path[mounted] != '/') {
+        return RestError{404, "Not found"};
     }
-    return RestError{404, "Not found"};
+    const Segments segments = split(path.substr(mounted));
+    const Route* route = findRoute(segments);
+    if (route == nullptr) {
+        return RestError{404, "Not found"};
+    }
+    if (method != route->method) {
+        return RestError{405, "Method not allowed", route->method};
+    }
+    out.endpoint = route->endpoint;
+    out.path = path;
+    out.mounted = mounted;
+    out.queryText = target;
+    out.query = parseQuery(target);
+    fillNames(out, *route, segments);
+    if (out.query.size() > MaxParameters) {
+        return RestError{400, "Too many parameters"};
+    }
+    return out;
 }
 
 std::variant<const Credentials*, RestError> verifySignature(const Target& target, std::string_view method,

@@ -181,6 +181,27 @@ const std::vector<Mistake> Mistakes{
     {In::Server, "realtime_origins example.com;", "invalid origin \"example.com\""},
     {In::Server, "realtime_origins https://a.example/path;", "invalid origin"},
     {In::Server, "realtime_origins *;\nrealtime_origins *;", "duplicate", 2},
+    {In::Server, "realtime_subscribe_rate fast;", "invalid value \"fast\", realtime_subscribe_rate"},
+    {In::Server, "realtime_subscribe_rate 0r/s;", "invalid value \"0r/s\""},
+    {In::Server, "realtime_subscribe_rate 10r/s burst=0;", "invalid number \"0\""},
+    {In::Server, "realtime_subscribe_rate 10r/s burst=;", "invalid number \"\""},
+    {In::Server, "realtime_subscribe_rate 10r/s 5;", "invalid parameter \"5\""},
+    {In::Server, "realtime_subscribe_rate off burst=5;", "invalid value \"burst=5\""},
+    {In::Server, "realtime_subscribe_rate 1r/s;\nrealtime_subscribe_rate 1r/s;", "duplicate", 2},
+    {In::Server, "realtime_publish_rate 10;", "invalid value \"10\""},
+    {In::Server, "realtime_publish_rate 10r/s burst=99999999999;", "invalid number"},
+    {In::Http, "realtime_publish_rate off;\nrealtime_publish_rate off;", "duplicate", 2},
+    {In::Server, "realtime_history_rate 1k;", "at least 4k"},
+    {In::Server, "realtime_history_rate slow;", "invalid value"},
+    {In::Server, "realtime_history_rate 8m 1;", "number of arguments"},
+    {In::Server, "location /a { realtime_publish a event=pusher:x; }",
+     "invalid parameter \"event=pusher:x\""},
+    {In::Server, "location /a { realtime_pubsub a event=Realtime:gap; }", "invalid parameter"},
+    {In::Http,
+     "realtime_app shop { key k; secret s; }\n"
+     "server { listen unix:%DIR%/a; location /a {\nrealtime_subscribe room \"#server-to-user-a\" app=shop; } "
+     "}",
+     "reserves channels that begin with \"#\": \"#server-to-user-a\"", 3},
     {In::Server, "realtime_drain 5s;", "not allowed here"},
     {In::Http, "realtime_drain sometime;", "invalid value"},
     // What may stand only once.
@@ -656,7 +677,8 @@ TEST(good_configurations_pass)
             "  channels quiet.* { history off; broker off; } }\n"
             "realtime_drain 10s; realtime_max_message_size 1m; realtime_buffer 4m; realtime_ping 0;\n"
             "realtime_partial 4k; realtime_ping_rate 30r/m;\n"
-            "realtime_origins https://a.example https://*.b.example null;\n";
+            "realtime_origins https://a.example https://*.b.example null;\n"
+            "realtime_subscribe_rate 30r/m burst=5; realtime_publish_rate off; realtime_history_rate 0;\n";
         list[2].server =
             "location ~ ^/pub/(?<ch>[\\w.-]+)$ { realtime_publish $ch app=shop event=$arg_event ack=broker; "
             "}\n"
@@ -667,6 +689,7 @@ TEST(good_configurations_pass)
             "location /try/ { realtime_status publish watch; }\n";
         list[3].server = Endpoints;
         list[3].master = false;
+        list[3].http = "realtime_subscribe_rate 5r/s; realtime_history_rate 4k;";
         list[4].server = "location /a { if ($arg_x) { add_header X-Y z; } realtime_publish room; }";
         return list;
     }();

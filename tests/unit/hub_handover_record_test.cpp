@@ -28,6 +28,9 @@ HandoverRecord full()
     record.authorizeMs = 17;
     record.clientEvents = {9500, 20};
     record.publishes = {1, 1};
+    record.allPublishes = {-2'000'000, 3};
+    record.subscribes = {-1, 0xffffffff};
+    record.history = {8'000'000'000'000, 4};
     record.user = HandoverRecord::User{"alice", "{}", {{"bob", true}, {"carol", false}}, true, false, true};
     return record;
 }

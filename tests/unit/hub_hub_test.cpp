@@ -38,6 +38,16 @@ public:
     void cutOff(std::string_view) override { cuts++; }
     void control(const LogRecord& record) override { controls.emplace_back(record.event); }
     void hearNotOf(ConnectionId id) { setSkips(id); }
+    bool isMember(std::string_view channel, std::string_view userId) const override
+    {
+        return channel == "room" && userId == user;
+    }
+    std::size_t historyAllowance() override { return allowance; }
+    void historySent(std::size_t bytes) override
+    {
+        history += bytes;
+        allowance -= std::min(bytes, allowance);
+    }
 
     // "data" of each envelope, in order; "!" for a gap.
     std::string seen() const
@@ -54,6 +64,8 @@ public:
     std::string waiting, text;
     std::vector<FramePtr> frames;
     std::vector<std::string> controls;
+    std::string user; // who it is in the channel `room`
+    std::size_t allowance = ~std::size_t{0}, history = 0;
     int flushes = 0, cuts = 0;
     std::uint32_t events = 0;
 };
@@ -168,6 +180,78 @@ TEST(a_publisher_is_skipped_by_its_own_events_only)
     assert_text_equal(other.seen(), "abc");
     stage.hub->leave(self);
     stage.hub->leave(other);
+}
+
+TEST(nobody_is_told_that_it_has_come_or_gone_itself)
+{
+    Stage stage;
+    Inbox alice, bob, both, elsewhere;
+    alice.user = both.user = elsewhere.user = "alice";
+    bob.user = "bob";
+    stage.join(alice, {"room"});
+    stage.join(bob, {"room"});
+    stage.join(both, {"room", "other"});
+    stage.join(elsewhere, {"other"});
+    const auto tell = [&](const char* data, const char* user, const char* channel = "room") {
+        NewRecord record = makeRecord(channel, data, Now);
+        record.userId = user;
+        record.flags = record_flag::Presence;
+        stage.log.append(record, stage.slot, stage.wakeUp);
+    };
+    stage.publish("room", "1");
+    tell("a", "alice");
+    tell("b", "bob");
+    stage.publish("room", "2");
+    tell("c", "alice", "other"); // where it is somebody else
+    stage.drain();
+    assert_text_equal(alice.seen(), "1b2");
+    assert_text_equal(bob.seen(), "1a2");
+    assert_text_equal(both.seen(), "1b2c");
+    assert_text_equal(elsewhere.seen(), "c");
+    tell("d", "alice");
+    stage.drain();
+    assert_text_equal(alice.seen(), "1b2");
+    assert_text_equal(bob.seen(), "1a2d");
+    for (Inbox* one : {&alice, &bob, &both, &elsewhere}) {
+        stage.hub->leave(*one);
+    }
+}
+
+TEST(history_waits_for_its_allowance_and_live_events_for_the_history)
+{
+    Stage stage;
+    std::string all;
+    for (int i = 0; i < 500; ++i) {
+        const std::string data(1000, static_cast<char>('a' + i % 26));
+        all += data;
+        stage.publish("room", data);
+    }
+    Inbox inbox;
+    inbox.allowance = 0;
+    stage.join(inbox, {"room"}, "earliest");
+    assert_text_equal(inbox.seen(), "");
+    assert_true(inbox.replaying());
+    stage.publish("room", "live");
+    stage.drain();
+    assert_text_equal(inbox.seen(), "");
+    std::size_t before = 0;
+    int rounds = 0;
+    while (inbox.replaying()) {
+        inbox.allowance = 20'000;
+        stage.hub->pump(inbox, Now);
+        assert_true(inbox.history - before <= 20'000 + 1200); // the last one may be a little more
+        before = inbox.history;
+        assert_true(++rounds < 100);
+    }
+    assert_true(rounds > 25);
+    assert_text_equal(inbox.seen(), all + "live");
+    // What came since it subscribed is not history.
+    assert_true(inbox.history > all.size());
+    const std::size_t history = inbox.history;
+    stage.publish("room", "more");
+    stage.drain();
+    assert_int_equal(inbox.history, history);
+    stage.hub->leave(inbox);
 }
 
 TEST(who_follows_several_channels_sees_them_in_the_order_of_the_log)

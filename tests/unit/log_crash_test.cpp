@@ -5,6 +5,7 @@ void onLogStep(const char* name);
 #define REALTIME_LOG_STEP(name) onLogStep(name)
 
 // NOLINTBEGIN(bugprone-suspicious-include)
+#include "log/announcing.cpp"
 #include "log/appender.cpp"
 #include "log/apps.cpp"
 #include "log/cells.cpp"
@@ -139,6 +140,64 @@ void appendVictim(Scene& scene, const char* channel, std::string_view key = {}, 
 
 void nothing(Scene&) {}
 
+// All that is said has the same text.
+struct Crier final : Announcer {
+    std::string channel, data = makePayload(7, 100);
+
+    void memberAdded(std::string_view, std::string_view of, std::string_view, std::string_view,
+                     NewRecord& announcement) override
+    {
+        channel = of;
+        announcement = makeRecord(channel, data);
+    }
+    void memberRemoved(std::string_view app, std::string_view of, std::string_view userId,
+                       NewRecord& announcement) override
+    {
+        memberAdded(app, of, userId, {}, announcement);
+    }
+};
+
+void announceAll(SharedLog& log, WakeUp& wakes)
+{
+    Crier crier;
+    for (const ChannelRef& channel : log.waitingAnnouncements()) {
+        assert_false(log.announceMembers(channel, 1, true, crier, wakes).has_value());
+    }
+    assert_true(log.waitingAnnouncements().empty());
+}
+
+// Comes and goes in all ways that there are, within the pause and past it.
+void flap(Scene& scene)
+{
+    const auto slot = scene.log.claimSlot();
+    const ChannelRef ref = scene.log.subscribe(slot, "app", "watched")->channel;
+    Crier crier;
+    std::int64_t now = 1'000'000;
+    const auto record = [&] { return makeRecord("watched", crier.data, now); };
+    const auto join = [&](const std::string& info, bool atOnce = true) {
+        scene.log.joinMember(slot, ref, "user", info, 10, record(), scene.wakes, atOnce);
+    };
+    const auto leave = [&] { scene.log.leaveMember(slot, ref, "user", record(), scene.wakes); };
+    const auto announce = [&] { scene.log.announceMembers(ref, now, false, crier, scene.wakes); };
+    join("{}", false);
+    leave(); // without a trace
+    join("{}", false);
+    announce();
+    leave();
+    join(std::string(200, 'x')); // another, but not yet
+    leave();
+    join(std::string(20, 'y'));
+    now += SharedLog::AnnouncePauseMs;
+    announce();
+    leave();
+    now += SharedLog::AnnouncePauseMs;
+    announce();
+    join("{}");
+    now += SharedLog::AnnouncePauseMs;
+    leave();
+    join("{}"); // and dies as a member
+}
+
 const Scenario Scenarios[] = {
     {"append", nothing, [](Scene& s) { appendVictim(s, "known"); }, nothing},
     {"append to a subscribed channel", nothing, [](Scene& s) { appendVictim(s, "watched"); },
@@ -270,6 +329,13 @@ const Scenario Scenarios[] = {
          s.log.countTaken(owner);
      },
      [](Scene& s) { assert_int_equal(s.log.find("app", "watched")->members, 0); }},
+    {"members come and go faster than they are announced", nothing, flap,
+     [](Scene& s) {
+         announceAll(s.log, s.wakes);
+         assert_int_equal(s.log.find("app", "watched")->members, 0);
+         const auto entry = s.log.find("app", "watched")->channel.index;
+         assert_int_equal(sharedlog::Memory(s.mapping.as<std::byte>()).entry(entry).firstMember, 0);
+     }},
     {"release a slot", nothing,
      [](Scene& s) {
          const auto slot = s.log.claimSlot();
@@ -427,9 +493,9 @@ namespace {
     struct Stake {
         ChannelRef ref;
         std::string channel, user;
-        NewRecord news(std::string_view app, std::string_view data) const
+        NewRecord news(std::string_view app, std::string_view data, std::int64_t nowMs) const
         {
-            NewRecord record = makeRecord(channel, data);
+            NewRecord record = makeRecord(channel, data, nowMs);
             record.app = app;
             record.flags = record_flag::Transient;
             return record;
@@ -441,7 +507,9 @@ namespace {
     const AppQuotas quotas[] = {{"app", {}, {}, {}}, {"other", {0, 40}, {0, 20}, {0, 25}}};
     log.declareApps(quotas);
     std::uint32_t slot = log.claimSlot();
+    std::int64_t now = 1;
     for (std::uint64_t number = seed << 32U;; ++number) {
+        now += static_cast<std::int64_t>(random.below(100));
         const std::string channel = "c" + std::to_string(random.below(1500));
         const std::uint64_t action = random.below(26);
         if (action < 12) {
@@ -466,12 +534,18 @@ namespace {
             if (const auto done = log.subscribe(slot, app, channel)) {
                 joined.push_back({done->channel, channel, std::to_string(random.below(20))});
                 const Stake& one = joined.back();
-                log.joinMember(slot, one.ref, one.user, "{}", 50, one.news(app, news), wakes);
+                const std::string info(random.below(200), 'i');
+                log.joinMember(slot, one.ref, one.user, info, 50, one.news(app, news, now), wakes,
+                               random.below(4) != 0);
                 wakes.slots.clear();
             }
         } else if (action == 22 && !joined.empty()) {
             const Stake& one = joined.back();
-            log.leaveMember(slot, one.ref, one.user, one.news(app, news), wakes);
+            log.leaveMember(slot, one.ref, one.user, one.news(app, news, now), wakes, random.below(4) != 0);
+            if (random.below(3) == 0) {
+                Crier crier;
+                log.announceMembers(one.ref, now, random.below(4) == 0, crier, wakes);
+            }
             log.unsubscribe(slot, one.ref);
             wakes.slots.clear();
             joined.pop_back();
@@ -546,6 +620,7 @@ TEST(deaths_at_random_instants_are_recovered_from)
         assert_int_equal(appended.id.offset, ++offset);
         assert_int_equal(appended.subscribers, 1);
         log.reclaimDeadSlots();
+        announceAll(log, wakes);
         assert_text_equal(LogCheck(log, mapping.as<std::byte>()).run(), "");
         const LogStats stats = log.stats();
         assert_int_equal(stats.slotsInUse, 1);

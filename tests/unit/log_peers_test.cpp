@@ -58,15 +58,18 @@ struct Node {
     {
         NewRecord record = makeRecord("room", "");
         record.event = present ? "added" : "removed";
-        return log.setPeerMember(peer, channel, user, info, present, record, wakes);
+        record.timeMs = now += SharedLog::AnnouncePauseMs; // nobody comes and goes too fast to be told of
+        return log.setPeerMember(peer, channel, user, info, present, record, wakes).changed;
     }
     bool join(ChannelRef channel, std::string_view user)
     {
-        return log.joinMember(worker, channel, user, "{}", 100, makeRecord("room", ""), wakes).first;
+        now += SharedLog::AnnouncePauseMs;
+        return log.joinMember(worker, channel, user, "{}", 100, makeRecord("room", "", now), wakes).first;
     }
     bool leave(ChannelRef channel, std::string_view user)
     {
-        return log.leaveMember(worker, channel, user, makeRecord("room", ""), wakes);
+        now += SharedLog::AnnouncePauseMs;
+        return log.leaveMember(worker, channel, user, makeRecord("room", "", now), wakes).last;
     }
     std::uint32_t subscribers(ChannelRef channel) const { return log.info(channel)->subscribers; }
     std::uint64_t events(ChannelRef channel) const { return log.info(channel)->lastOffset; }
@@ -87,6 +90,7 @@ struct Node {
     SharedLog log;
     Wakes wakes;
     std::uint32_t worker;
+    std::int64_t now = 0;
 };
 
 std::string names(std::vector<Member> members)

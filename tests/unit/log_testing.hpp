@@ -383,6 +383,52 @@ private:
         }
     }
 
+    // Each row, cell and block of the members' tables is in one place.
+    void members()
+    {
+        using namespace sharedlog;
+        std::set<std::uint32_t> rows, cells, blocks;
+        for (std::uint32_t i = 1; i <= header_.entriesTouched && problem_.empty(); ++i) {
+            const Entry& entry = memory_.entry(i);
+            std::uint32_t present = 0;
+            for (std::uint32_t m = entry.epoch == 0 ? 0 : entry.firstMember; m != 0;
+                 m = memory_.member(m).next) {
+                const MemberRow& row = memory_.member(m);
+                expect(rows.insert(m).second, "a member is chained twice", m);
+                expect(row.entry == i && row.channelEpoch == entry.epoch, "a member of another channel", m);
+                expect(row.connections != 0 || row.told != 0 || row.announced != Announced::No, "a ghost", m);
+                if (!problem_.empty()) {
+                    return;
+                }
+                present += row.connections != 0 ? 1 : 0;
+                std::uint64_t sum = 0;
+                for (std::uint32_t c = row.firstCell; c != 0; c = memory_.memberCell(c).next) {
+                    expect(cells.insert(c).second && memory_.memberCell(c).entry == m, "a member's cell", c);
+                    sum += memory_.memberCell(c).count;
+                }
+                expect(sum == row.connections, "sum of a member's cells", m);
+                for (std::uint32_t b = MemberText::of(row.text).firstBlock; b != 0;
+                     b = memory_.block(b).next) {
+                    expect(blocks.insert(b).second, "a block is in two texts", b);
+                }
+            }
+            expect(entry.epoch == 0 || entry.members == present, "number of members", i);
+        }
+        for (std::uint32_t m = header_.freeMember; m != 0 && problem_.empty(); m = memory_.member(m).next) {
+            expect(rows.insert(m).second, "a free member is chained", m);
+        }
+        for (std::uint32_t c = header_.freeMemberCell; c != 0 && problem_.empty();
+             c = memory_.memberCell(c).next) {
+            expect(cells.insert(c).second, "a free cell of a member is chained", c);
+        }
+        for (std::uint32_t b = header_.freeBlock; b != 0 && problem_.empty(); b = memory_.block(b).next) {
+            expect(blocks.insert(b).second, "a free block is in a text", b);
+        }
+        expect(rows.size() == header_.membersTouched, "a lost member", rows.size());
+        expect(cells.size() == header_.memberCellsTouched, "a lost cell of a member", cells.size());
+        expect(blocks.size() == header_.blocksTouched, "a lost block", blocks.size());
+    }
+
     SharedLog& log_;
     sharedlog::Memory memory_;
     sharedlog::Header& header_;

@@ -110,6 +110,51 @@ TEST(the_user_of_a_server_to_user_channel_is_all_behind_the_prefix)
     assert_false(serverToUserId("private-#server-to-user-1").has_value());
 }
 
+TEST(what_some_client_could_take_for_a_reserved_name_is_reserved)
+{
+    for (const std::string_view name : {
+             "PUSHER:x", "Pusher_Internal:member_removed", "reAltime:gap", "pusher:",
+             "\xc2\xadpusher:x",              // a soft hyphen
+             "pus\xe2\x80\x8bher_internal:x", // a zero-width space
+             "\xef\xbb\xbfpusher:x",          // a byte order mark
+             "pusher\xe2\x80\x8d:x",          // a joiner
+             "\x01pusher:x", "pusher\x7f:x",  // controls
+             "\xef\xbd\x90usher:x",           // a full-width p
+             "pusher\xef\xbc\x9ax",           // a full-width colon
+             "pu\xc5\xbfher:x",               // a long s
+             "\xf3\xa0\x81\xb0pusher:x",      // a tag character
+             "realtime:\xcc\x81",             // with an accent behind
+         }) {
+        assert_true(reservedEvent(name));
+    }
+    using namespace std::string_view_literals;
+    assert_true(reservedEvent("\0pusher:x"sv));
+    for (const std::string_view name : {
+             "",
+             "p",
+             "r",
+             "pushers:x",
+             "pusher-x",
+             "pusher;x",
+             "pusher_internals:x",
+             "pusher_:x",
+             "realtime",
+             "realtime.x",
+             "real-time:x",
+             "Pushed:x",
+             "r\xc3\xa9"
+             "altime:x",        // é
+             "\xd1\x80usher:x", // a Cyrillic letter that looks like a p
+             " pusher:x",
+             "\xe2\x80\x8b",
+             "\xff:",
+             "\xef\xbc",
+             "App\\Events\\Pusher:x",
+         }) {
+        assert_false(reservedEvent(name));
+    }
+}
+
 TEST(event_names_are_told_apart)
 {
     assert_true(reservedEvent("pusher:x"));
@@ -117,6 +162,10 @@ TEST(event_names_are_told_apart)
     assert_true(reservedEvent("realtime:x"));
     assert_false(reservedEvent("pusher"));
     assert_false(reservedEvent("xpusher:x"));
+    assert_true(reservedChannel("#server-to-user-1"));
+    assert_true(reservedChannel("#"));
+    assert_false(reservedChannel("a#"));
+    assert_false(reservedChannel(""));
     assert_true(clientEvent("client-x"));
     assert_true(clientEvent("client-"));
     assert_false(clientEvent("client_x"));

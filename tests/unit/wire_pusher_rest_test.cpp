@@ -18,9 +18,9 @@ constexpr std::int64_t Now = 1767225600;
 const std::string Common = "auth_key=k9f3c2a17be40d5561aa&auth_timestamp=1767225600&auth_version=1.0";
 const std::string EmptyMd5 = "d41d8cd98f00b204e9800998ecf8427e";
 
-Target targetOf(std::string_view method, std::string_view text)
+Target targetOf(std::string_view method, std::string_view text, std::size_t mounted = 0)
 {
-    const auto result = parseTarget(method, text);
+    const auto result = parseTarget(method, text, mounted);
     if (const auto* error = std::get_if<RestError>(&result)) {
         throw std::runtime_error(std::string(text) + ": " + error->message);
     }
@@ -37,9 +37,10 @@ RestError targetError(std::string_view method, std::string_view text)
 }
 
 // 200, or the error's status.
-int verify(std::string_view method, std::string_view text, std::string_view body, std::int64_t now = Now)
+int verify(std::string_view method, std::string_view text, std::string_view body, std::int64_t now = Now,
+           std::size_t mounted = 0)
 {
-    const auto result = verifySignature(targetOf(method, text), method, body, Pairs, now);
+    const auto result = verifySignature(targetOf(method, text, mounted), method, body, Pairs, now);
     if (const auto* error = std::get_if<RestError>(&result)) {
         assert_true(!error->message.empty());
         assert_true(error->message.find("s2d81e6f04c7b93a5512") == std::string::npos);
@@ -163,16 +164,26 @@ TEST(other_paths_are_not_found)
 
 TEST(a_prefix_in_front_is_left_aside)
 {
-    const Target target = targetOf("POST", "/my/prefix/apps/731/events?x=1");
+    const Target target = targetOf("POST", "/my/prefix/apps/731/events?x=1", 10);
     assert_int_equal(target.endpoint, Endpoint::Events);
     assert_text_equal(target.appId, "731");
     assert_int_equal(target.mounted, 10);
     assert_text_equal(target.path, "/my/prefix/apps/731/events");
-    const Target twice = targetOf("GET", "/apps/x/apps/731/channels");
-    assert_text_equal(twice.appId, "731");
     const Target user = targetOf("POST", "/apps/731/users/apps/terminate_connections");
     assert_int_equal(user.mounted, 0);
     assert_text_equal(user.name, "apps");
+}
+
+TEST(the_path_is_exactly_what_follows_the_prefix)
+{
+    for (const std::string_view path : {"/apps/other/apps/731/events", "/x/apps/731/events",
+                                        "//apps/731/events", "/apps/apps/731/events"}) {
+        assert_int_equal(targetError("POST", path).status, 404);
+    }
+    const std::string path = "/x/apps/731/events";
+    for (const std::size_t mounted : {1, 3, 7, 18, 100}) {
+        assert_int_equal(errorOf(parseTarget("POST", path, mounted)).status, 404);
+    }
 }
 
 TEST(python_leaves_the_app_out)
@@ -264,7 +275,7 @@ TEST(the_signatures_of_the_specification_verify)
         other.replace(other.find("/apps/731"), 9, "/apps/732");
         assert_int_equal(verify(each.method, other, each.body), 401);
         // Any prefix of a proxy in front.
-        assert_int_equal(verify(each.method, "/mounted" + each.target, each.body), 200);
+        assert_int_equal(verify(each.method, "/mounted" + each.target, each.body, Now, 8), 200);
     }
 }
 
@@ -301,7 +312,8 @@ TEST(each_way_to_sign_that_sdks_have_verifies)
         {"/apps/731/channels?" + Common + "&x=&y", "GET\n/apps/731/channels\n" + Common + "&x=&y="},
     };
     for (const auto& each : cases) {
-        assert_int_equal(verify("GET", signedTarget(each.target, each.text), ""), 200);
+        const std::size_t mounted = each.target.find("/apps/");
+        assert_int_equal(verify("GET", signedTarget(each.target, each.text), "", Now, mounted), 200);
     }
     assert_int_equal(verify("GET",
                             signedTarget("/apps/731/channels?" + Common + "&info[]=b&info[]=a",

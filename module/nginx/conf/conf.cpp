@@ -91,6 +91,17 @@ char* initMainConf(ngx_conf_t*, void* data)
     return NGX_CONF_OK;
 }
 
+namespace {
+
+void mergeRate(Rate& rate, const Rate& outer, const Rate& otherwise)
+{
+    if (rate.perSecond == UnsetRate) {
+        rate = outer.perSecond == UnsetRate ? otherwise : outer;
+    }
+}
+
+} // namespace
+
 void* createLocConf(ngx_conf_t* cf)
 {
     return guard<void*>(cf->log, nullptr, [&] {
@@ -101,6 +112,9 @@ void* createLocConf(ngx_conf_t* cf)
         conf.pingRate = UnsetRate;
         conf.timeout = NGX_CONF_UNSET_MSEC;
         conf.deflate = NGX_CONF_UNSET;
+        conf.subscribeRate.perSecond = UnsetRate;
+        conf.publishRate.perSecond = UnsetRate;
+        conf.historyRate = NGX_CONF_UNSET_SIZE;
         conf.echo = true;
         return &conf;
     });
@@ -122,6 +136,9 @@ char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child)
     }
     ngx_conf_merge_msec_value(conf.timeout, prev.timeout, 60000);
     ngx_conf_merge_value(conf.deflate, prev.deflate, 0);
+    mergeRate(conf.subscribeRate, prev.subscribeRate, {100, 1000});
+    mergeRate(conf.publishRate, prev.publishRate, {1000, 2000});
+    ngx_conf_merge_size_value(conf.historyRate, prev.historyRate, std::size_t{8} * 1024 * 1024);
     if (conf.origins == nullptr) {
         conf.origins = prev.origins;
     }
@@ -220,6 +237,45 @@ char* bufferDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
     char* result = ngx_conf_set_size_slot(cf, cmd, conf);
     if (result == NGX_CONF_OK && static_cast<LocConf*>(conf)->bufferBytes < 4096) {
         return const_cast<char*>("must be at least 4k");
+    }
+    return result;
+}
+
+void setBurst(Rate& rate, std::string_view number)
+{
+    rate.burst = parseCount(number, 1'000'000'000);
+}
+
+constexpr Parameter<Rate> RateParameters[] = {{"burst=", setBurst}};
+
+// RATE [burst=NUMBER] | off
+char* rateDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
+{
+    auto& rate = *reinterpret_cast<Rate*>(static_cast<char*>(conf) + cmd->offset);
+    if (rate.perSecond != UnsetRate) {
+        return const_cast<char*>("is duplicate");
+    }
+    return reading(cf, [&] {
+        Arguments arguments = argumentsOf(cf);
+        const std::string_view name = view(arguments[0]);
+        const bool off = view(arguments[1]) == "off";
+        const auto parsed = off ? Rate{} : parseRate(view(arguments[1]));
+        if (!parsed || (off && arguments.size() > 2)) {
+            throw ConfError("invalid value " + inQuotes(view(arguments.back())) + ", " + std::string(name) +
+                            ": a number with r/s or r/m and burst=, such as 10r/s burst=50, or off");
+        }
+        rate = *parsed;
+        Parameters parameters(RateParameters, rate);
+        parameters.takeAll(name, arguments.subspan(2));
+    });
+}
+
+char* historyRateDirective(ngx_conf_t* cf, ngx_command_t* cmd, void* conf)
+{
+    char* result = ngx_conf_set_size_slot(cf, cmd, conf);
+    const std::size_t rate = static_cast<LocConf*>(conf)->historyRate;
+    if (result == NGX_CONF_OK && rate != 0 && rate < 4096) {
+        return const_cast<char*>("must be at least 4k, or 0 for no limit");
     }
     return result;
 }
@@ -374,6 +430,30 @@ std::span<const ngx_command_t> httpCommands()
       ngx_conf_set_flag_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(LocConf, deflate),
+      nullptr },
+
+    // realtime_subscribe_rate RATE [burst=N] | off http, server, location    100r/s burst=1000    of one connection
+    { ngx_string("realtime_subscribe_rate"),
+      Everywhere|NGX_CONF_TAKE12,
+      rateDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, subscribeRate),
+      nullptr },
+
+    // realtime_publish_rate RATE [burst=N] | off   http, server, location    1000r/s burst=2000   of one WebSocket
+    { ngx_string("realtime_publish_rate"),
+      Everywhere|NGX_CONF_TAKE12,
+      rateDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, publishRate),
+      nullptr },
+
+    // realtime_history_rate SIZE                   http, server, location    8m    a second, of one connection; 0: no limit
+    { ngx_string("realtime_history_rate"),
+      Everywhere|NGX_CONF_TAKE1,
+      historyRateDirective,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(LocConf, historyRate),
       nullptr },
 
     // realtime_origins * | ORIGIN…                 http, server, location    same origin

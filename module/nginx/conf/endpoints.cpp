@@ -1,10 +1,11 @@
 #include "nginx/conf/endpoints.hpp"
 
 #include "nginx/conf/arguments.hpp"
+#include "nginx/publish.hpp"
 
 #include "base/ascii.hpp"
 
-#include <algorithm>
+#include "wire/pusher_channel.hpp"
 
 namespace realtime {
 
@@ -84,6 +85,10 @@ void setEvent(EndpointReader& reader, std::string_view name)
         throw std::bad_alloc();
     }
     compile(reader.cf, borrow(name), *value);
+    if (value->lengths == nullptr && pusher::reservedEvent(name)) {
+        throw ConfError("invalid parameter " + inQuotes("event=" + std::string(name)) + ": " +
+                        std::string(ReservedName));
+    }
     reader.conf.event = value;
 }
 
@@ -101,7 +106,7 @@ void setEcho(EndpointReader& reader, std::string_view word)
 
 void setRate(EndpointReader& reader, std::string_view value)
 {
-    reader.conf.rate = parseRateParameter(value).perSecond;
+    reader.conf.rate = parseRateParameter(value);
 }
 
 constexpr Parameter<EndpointReader> PublishParameters[] = {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <span>
 
 namespace realtime {
 
@@ -214,6 +215,16 @@ void resolveEndpoint(const MainConf& conf, LocConf& endpoint)
     if (endpoint.app == nullptr) {
         refuseName("unknown realtime_app", id, endpoint.place,
                    namesOf(conf.apps, [](const AppConf& one) { return std::string_view(one.app.id); }));
+    }
+    const ngx_array_t none{};
+    const ngx_array_t& channels = endpoint.channels == nullptr ? none : *endpoint.channels;
+    for (const auto& channel :
+         std::span(static_cast<const ngx_http_complex_value_t*>(channels.elts), channels.nelts)) {
+        if (channel.lengths == nullptr && endpoint.app->app.reserves(view(channel.value))) {
+            throw ConfErrorAt("an app with a key reserves channels that begin with \"#\", such as " +
+                                  inQuotes(view(channel.value)),
+                              endpoint.place);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ namespace realtime::testing {
 const std::string Endpoints = R"(
     location ~ "^/pub/(?<ch>(?s).*)$" { realtime_publish $ch event=$arg_event; }
     location ~ "^/sub/(?<ch>(?s).*)$" { realtime_subscribe $ch; }
-    location ~ "^/ws/(?<ch>(?s).*)$"  { realtime_pubsub $ch event=$arg_event; }
+    location ~ "^/ws/(?<ch>(?s).*)$"  { realtime_pubsub $ch event=$arg_event; realtime_publish_rate off; }
     location = /status { realtime_status; }
     location = /pid { return 200 $pid; }
 )";

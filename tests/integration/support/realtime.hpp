@@ -12,7 +12,7 @@
 
 namespace realtime::testing {
 
-// /pub/CHANNEL, /sub/CHANNEL, /ws/CHANNEL and /status, with ?event= for the event's name.
+// /pub/CHANNEL, /sub/CHANNEL, /ws/CHANNEL (as fast as a test can send) and /status, with ?event= for the event's name.
 extern const std::string Endpoints;
 
 NginxOptions endpoints(int workers = 1);
