@@ -30,7 +30,7 @@ IdempotencyCell& oldestOfMost(std::span<IdempotencyCell* const> cells, const Own
     IdempotencyCell* chosen = nullptr;
     std::ptrdiff_t most = 0;
     for (IdempotencyCell* cell : cells) {
-        const Owner owner{cell->app, cell->ofClient != 0};
+        const Owner owner{static_cast<std::uint16_t>(cell->app), cell->ofClient != 0};
         const auto held =
             std::count_if(cells.begin(), cells.end(),
                           [&owner](const IdempotencyCell* other) { return owner.has(*other); }) +

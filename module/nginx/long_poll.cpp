@@ -63,7 +63,7 @@ public:
         }
     }
     void cutOff(std::string_view) override {} // this encoding announces gaps
-    std::uint64_t connectionNumber() const override { return request_->connection->number; }
+    std::uint64_t connectionNumber() const override { return request()->connection->number; }
 
     void pingDue() override {}
     void timeoutDue() override { finish(); }

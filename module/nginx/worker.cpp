@@ -66,7 +66,8 @@ Worker::Worker(ngx_cycle_t* cycle, MainConf& conf)
     : Node(eventLoop, nodeConfig(cycle, conf)), conf_(conf), partialMessages_(conf.partialBytes),
       readBuffer_(new char[ReadBytes]), tick_([this] { onTick(); }), pump_([this] { onPump(); }),
       drain_([this] { onDrain(); }), pumpTimer_([this] { onPumpTimer(); }),
-      sentinelFd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)), sentinel_(
+      sentinelFd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      sentinel_(
           sentinelFd_.get(), [this] { drainRequests(); }, EventSource::Kind::Socket)
 {
     statusFeed_ = std::make_unique<StatusFeed>(*this);

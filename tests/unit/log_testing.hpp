@@ -172,6 +172,7 @@ public:
         entries();
         cells();
         members();
+        memberShares();
         return problem_;
     }
 
@@ -339,7 +340,8 @@ private:
         }
     }
 
-    void members()
+    // What each app has of the tables of members.
+    void memberShares()
     {
         using namespace sharedlog;
         struct Used {
@@ -354,14 +356,14 @@ private:
                  m = memory_.member(m).next) {
                 const MemberRow& row = memory_.member(m);
                 expect(row.entry == i && row.channelEpoch == entry.epoch, "a member of another channel", m);
-                expect(row.connections != 0 || row.told != 0, "a member that nobody needs", m);
                 Used& used = ofApps[entry.app];
                 std::uint32_t sum = 0;
                 for (std::uint32_t c = row.firstCell; c != 0; c = memory_.memberCell(c).next) {
                     sum += memory_.memberCell(c).count;
                     ++used.cells;
                 }
-                for (std::uint32_t b = row.firstBlock; b != 0; b = memory_.block(b).next) {
+                for (std::uint32_t b = MemberText::of(row.text).firstBlock; b != 0;
+                     b = memory_.block(b).next) {
                     ++used.blocks;
                 }
                 expect(sum == row.connections, "sum of a member's cells", m);

@@ -107,7 +107,7 @@ TEST(subscribers_and_members_of_all_nodes_are_counted_on_each)
     Inbox onA, onB;
     Subscription* subscription = nodes.a.join(onA, "presence-room");
     nodes.b.join(onB, "presence-room");
-    nodes.a.node.pusherChannels().join(nodes.a.setting.app, *subscription, "ann", "{\"name\":\"Ann\"}", {});
+    nodes.a.node.pusherChannels().join(nodes.a.setting.app, *subscription, "ann", "{\"name\":\"Ann\"}");
     nodes.pass(3000);
     assert_int_equal(nodes.a.subscribers("presence-room"), 2);
     assert_int_equal(nodes.b.subscribers("presence-room"), 2);
