@@ -76,7 +76,7 @@ struct MainConf {
     ngx_msec_t drain = NGX_CONF_UNSET_MSEC;
     ConfPlace drainPlace;
     std::size_t partialBytes = NGX_CONF_UNSET_SIZE; // realtime_partial
-    std::vector<ngx_http_variable_t*> variables; // ours
+    std::vector<ngx_http_variable_t*> variables;    // ours
     std::uint64_t generation = 0; // how many configurations its first zone has seen, this one included
     std::vector<struct LocConf*> endpoints;                         // all locations of ours
     std::map<std::string, struct LocConf*, std::less<>> byIdentity; // the same, see endpoint_identity.hpp

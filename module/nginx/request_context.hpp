@@ -22,10 +22,10 @@ struct RequestContext {
     ngx_str_t messageId = ngx_null_string;
     ngx_str_t transport = ngx_null_string; // http, websocket, sse, longpoll
     ngx_int_t subscribers = -1;            // of a publish; -1: none
-    ngx_uint_t streamStatus = 0;           // of a response that stays open, see sendStreamHead(); 0: it does not
-    void* outlet = nullptr;                // the Outlet or waiter that belongs to the request
-    bool uncached = false;                 // see forbidCaching()
-    ngx_uint_t status = 0;                 // the answer's, while the filter of `add_header` sees another
+    ngx_uint_t streamStatus = 0; // of a response that stays open, see sendStreamHead(); 0: it does not
+    void* outlet = nullptr;      // the Outlet or waiter that belongs to the request
+    bool uncached = false;       // see forbidCaching()
+    ngx_uint_t status = 0;       // the answer's, while the filter of `add_header` sees another
 };
 
 // Null if the request has not come to us, or not yet.

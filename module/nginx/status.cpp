@@ -15,10 +15,10 @@
 #include "nginx/publish.hpp"
 #include "nginx/request_context.hpp"
 #include "nginx/response.hpp"
-#include "node/status_figures.hpp"
 #include "nginx/str.hpp"
 #include "nginx/subscribe.hpp"
 #include "nginx/worker.hpp"
+#include "node/status_figures.hpp"
 
 #include "base/json_text.hpp"
 #include "wire/accept.hpp"

@@ -1,8 +1,8 @@
 #include "nginx/status_feed.hpp"
 
 #include "nginx/outlet.hpp"
-#include "node/status_figures.hpp"
 #include "nginx/worker.hpp"
+#include "node/status_figures.hpp"
 
 #include "wire/sse.hpp"
 

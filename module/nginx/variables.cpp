@@ -63,8 +63,10 @@ struct Text {
 };
 
 constexpr Text Texts[] = {
-    {&RequestContext::app, appOf},           {&RequestContext::channel, channelOf},
-    {&RequestContext::event, evaluateEvent}, {&RequestContext::messageId, nullptr},
+    {&RequestContext::app, appOf},
+    {&RequestContext::channel, channelOf},
+    {&RequestContext::event, evaluateEvent},
+    {&RequestContext::messageId, nullptr},
     {&RequestContext::transport, transportOf},
 };
 

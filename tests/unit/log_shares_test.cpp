@@ -89,7 +89,7 @@ struct Zone {
     }
     void leave(std::string_view app, std::string_view channel, const std::string& user)
     {
-        NewRecord announcement = makeRecord(channel, makePayload(1, 8), Now);
+        NewRecord announcement = makeRecord(channel, makePayload(1, 8), Now + SharedLog::AnnouncePauseMs);
         announcement.app = app;
         announcement.flags = record_flag::Transient;
         const ChannelRef ref = log.find(app, channel)->channel;
