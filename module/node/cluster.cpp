@@ -446,12 +446,21 @@ void Cluster::sweep()
     }
 }
 
-void Cluster::tellGone(Told& told)
+// Its place is another channel's by now. It may have one elsewhere: then who is there has not gone, whichever place was
+// looked at first.
+void Cluster::tellGone(std::uint32_t index, Told& told)
 {
     if (told.covered && (told.subscribers > 0 || !told.members.empty())) {
+        const SharedLog& log = node_.hub().log(index).log;
         cluster::Row row;
         row.app = told.app;
         row.channel = told.channel;
+        if (const auto elsewhere = log.find(told.app, told.channel)) {
+            row.subscribers = log.localSubscribers(elsewhere->channel);
+            for (const Member& member : log.localMembers(elsewhere->channel)) {
+                told.members.erase(member.userId);
+            }
+        }
         row.gone.assign(told.members.begin(), told.members.end());
         add(row);
     }
@@ -462,7 +471,7 @@ void Cluster::tellChannel(std::uint32_t index, Told& told, const SharedLog::Loca
 {
     const SharedLog& log = node_.hub().log(index).log;
     if (told.epoch != row.channel.epoch) {
-        tellGone(told); // its place is another channel's by now
+        tellGone(index, told);
     }
     if (row.subscribers == 0 && told.subscribers == 0 && told.members.empty() &&
         !(tellsKept_ && round_ != 0)) {

@@ -80,7 +80,7 @@ private:
     void speak();
     void sweep();
     void tellChannel(std::uint32_t index, Told& told, const SharedLog::LocalRow& row);
-    void tellGone(Told& told);
+    void tellGone(std::uint32_t index, Told& told);
     bool readKept(std::uint32_t index, ChannelRef channel, cluster::Row& row);
     void add(const cluster::Row& row);
     void addPart(const cluster::Row& row);

@@ -204,4 +204,36 @@ TEST(what_is_published_here_is_stored_and_its_publisher_is_told)
     assert_string_equal(events.front().data.c_str(), "hello");
 }
 
+// A channel without events leaves the directory with its last subscriber, and gets another place when it is back.
+TEST(a_channel_that_is_back_in_another_place_is_not_told_to_be_gone)
+{
+    Nodes nodes;
+    Inbox one, other;
+    Subscription* lower = nodes.a.join(one, "lower");
+    Subscription* moving = nodes.a.join(other, "presence-moving");
+    const auto joinAs = [&](Subscription& subscription, std::string_view user) {
+        nodes.a.node.pusherChannels().join(nodes.a.setting.app, subscription, user, "{}", {});
+    };
+    nodes.pass(1000);
+    assert_int_equal(nodes.b.subscribers("presence-moving"), 1);
+    const std::uint32_t before = moving->channel->ref.index;
+    assert_true(lower->channel->ref.index < before);
+
+    // All within one look at the directory, which goes from lower to higher places.
+    Hub& hub = nodes.a.node.hub();
+    hub.leave(other, *moving);
+    hub.leave(one, *lower);
+    moving = nodes.a.join(other, "presence-moving");
+    nodes.a.join(one, "higher");
+    joinAs(*moving, "ann");
+    assert_true(moving->channel->ref.index < before);
+    nodes.pass(1000);
+    assert_int_equal(nodes.b.subscribers("lower"), 0);
+    assert_int_equal(nodes.b.subscribers("higher"), 1);
+    assert_int_equal(nodes.b.subscribers("presence-moving"), 1);
+    assert_int_equal(nodes.b.memory.log.find("shop", "presence-moving")->members, 1);
+    hub.leave(one);
+    hub.leave(other);
+}
+
 TEST_MAIN()
