@@ -212,7 +212,7 @@ TEST(a_channel_that_is_back_in_another_place_is_not_told_to_be_gone)
     Subscription* lower = nodes.a.join(one, "lower");
     Subscription* moving = nodes.a.join(other, "presence-moving");
     const auto joinAs = [&](Subscription& subscription, std::string_view user) {
-        nodes.a.node.pusherChannels().join(nodes.a.setting.app, subscription, user, "{}", {});
+        nodes.a.node.pusherChannels().join(nodes.a.setting.app, subscription, user, "{}");
     };
     nodes.pass(1000);
     assert_int_equal(nodes.b.subscribers("presence-moving"), 1);
