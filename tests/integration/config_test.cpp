@@ -201,7 +201,7 @@ const std::vector<Mistake> Mistakes{
      "realtime_app shop { key k; secret s; }\n"
      "server { listen unix:%DIR%/a; location /a {\nrealtime_subscribe room \"#server-to-user-a\" app=shop; } "
      "}",
-     "reserves channels that begin with \"#\": \"#server-to-user-a\"", 3},
+     "reserves channels that begin with \"#\", such as \"#server-to-user-a\"", 3},
     {In::Server, "realtime_drain 5s;", "not allowed here"},
     {In::Http, "realtime_drain sometime;", "invalid value"},
     // What may stand only once.

@@ -31,7 +31,7 @@ constexpr Door Doors[] = {Door::Open, Door::Signed, Door::Node};
 TEST(nobody_publishes_events_of_the_server)
 {
     const App withKey = appWithKey();
-    const App plain;
+    const App plain{};
     for (const App* app : {&withKey, &plain}) {
         for (const Door door : Doors) {
             for (const std::string_view event :
@@ -88,7 +88,7 @@ TEST(other_prefixes_are_names_as_any_other)
 
 TEST(an_app_without_a_key_has_no_users)
 {
-    const App app;
+    const App app{};
     for (const Door door : Doors) {
         assert_true(passes(app, door, "#general"));
         assert_true(passes(app, door, "#server-to-user-ann"));

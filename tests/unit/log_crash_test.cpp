@@ -142,18 +142,21 @@ void nothing(Scene&) {}
 
 // All that is said has the same text.
 struct Crier final : Announcer {
-    std::string channel, data = makePayload(7, 100);
+    std::string app, channel, data = makePayload(7, 100);
 
-    void memberAdded(std::string_view, std::string_view of, std::string_view, std::string_view,
+    void memberAdded(std::string_view ofApp, std::string_view of, std::string_view, std::string_view,
                      NewRecord& announcement) override
     {
+        app = ofApp;
         channel = of;
         announcement = makeRecord(channel, data);
+        announcement.app = app;
+        announcement.flags = record_flag::Transient;
     }
-    void memberRemoved(std::string_view app, std::string_view of, std::string_view userId,
+    void memberRemoved(std::string_view ofApp, std::string_view of, std::string_view userId,
                        NewRecord& announcement) override
     {
-        memberAdded(app, of, userId, {}, announcement);
+        memberAdded(ofApp, of, userId, {}, announcement);
     }
 };
 
