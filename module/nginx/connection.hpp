@@ -117,8 +117,8 @@ protected:
     // Destroys it now, and ends the connection. Not while the hub is at work.
     void destroy();
 
-    // It has published something that it is to hear itself, before any good-bye. Of a FramedConnection; where there is
-    // room for it.
+    // It has published something that it is to hear itself, before any good-bye; it may have heard it meanwhile. Of a
+    // FramedConnection; where there is room for it.
     void setEchoDue(bool due) { echoDue_ = due; }
     bool echoDue() const { return echoDue_; }
 

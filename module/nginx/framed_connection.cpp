@@ -25,7 +25,6 @@ void FramedConnection::onAttached(std::string rest)
 void FramedConnection::onInput(std::span<char> bytes)
 {
     touch();
-    setEchoDue(false);
     const ws::FrameParser::Limits limits{endpoint().conf->maxMessageBytes, &Worker::current()->inflater()};
     auto error = parser_.feed(bytes, limits, *this);
     if (error) {

@@ -619,6 +619,15 @@ TEST(a_close_is_answered_with_its_code_and_ends_everything)
                {answer(Text, large)},
                1000,
                true});
+    // The end of a message and what follows come in two reads of one turn of the event loop.
+    for (const std::size_t size :
+         {65'506UL, 65'520UL, 65'521UL, 65'522UL, 131'000UL, 500'000UL, 1'000'000UL}) {
+        const std::string message(size, 'y');
+        const std::string frame = encode({Text, message});
+        suite.run({"close in another read", {frame + close}, {answer(Text, message)}, 1000, true});
+        suite.run(
+            {"an error in another read", {frame + encode({3, ""})}, {answer(Text, message)}, 1002, true});
+    }
 
     suite.runCut({"empty", {encode({Close, ""})}, {}, NoCode, true});
     suite.runCut({"one byte", {encode({Close, "\x03"})}, {}, 1002, true});
