@@ -87,7 +87,7 @@ install_quietly()
 # build DIRECTORY TARGET...: configures and builds there: ngx_http_realtime_module, or realtime, the tool.
 build()
 {
-    local directory=$1 options=(-DCMAKE_UNITY_BUILD=ON)
+    local directory=$1 options=(-DREALTIME_PCH=ON)
     shift
     [[ " $* " != *' realtime '* ]] || options+=(-DREALTIME_CLI=ON)
     configure "$directory" "${options[@]}"
