@@ -207,7 +207,8 @@ TEST(a_full_presence_share_refuses_the_one_subscription)
     expectEqual(use.at("refused_total").number(), 1);
     expectEqual(zoneOf(nginx).at("members").number(), 2);
     client.socket().send({Text, unsubscribeFrom("presence-b")});
-    settle(client);
+    eventually([&] { return appOf(nginx, "shop").at("members").number() == 1; },
+               "who has left has its place until that is announced");
     again.subscribe("presence-c", R"({"user_id":"ada"})");
 }
 
