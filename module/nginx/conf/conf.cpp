@@ -161,9 +161,11 @@ char* mergeLocConf(ngx_conf_t* cf, void* parent, void* child)
 ngx_int_t postconfiguration(ngx_conf_t* cf)
 {
     auto& conf = *static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_realtime_module));
-    registerStreamFilter();
-    if (!conf.endpoints.empty() && (installVariables(cf) != NGX_OK || installPreflights(cf) != NGX_OK)) {
-        return NGX_ERROR;
+    if (!conf.endpoints.empty()) { // loaded but not used, the module adds nothing to a request's way
+        registerStreamFilter();
+        if (installVariables(cf) != NGX_OK || installPreflights(cf) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
     char* result = reading(cf, [&] {
         resolveNames(conf);
